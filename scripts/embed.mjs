@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '..');
 const check = process.argv.includes('--check');
 let stale = 0;
 
-for (const place of ['packages', 'examples']) {
+for (const place of ['packages', 'examples'].filter((one) => existsSync(join(root, one)))) {
   for (const name of readdirSync(join(root, place))) {
     for (const kind of ['sql', 'lua']) {
       const folder = join(root, place, name, 'src', kind);

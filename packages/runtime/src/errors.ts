@@ -24,6 +24,7 @@ export class QuorateError extends Error {
     this.code = code;
   }
 
+  /** Compares brands, so that an instance of another copy of the class counts too. */
   static override [Symbol.hasInstance](this: unknown, value: unknown): boolean {
     const brand = ownBrand(this);
     // A subclass that declares no brand is an ordinary class: nothing but identity tells its instances apart.

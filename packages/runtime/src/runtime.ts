@@ -17,7 +17,7 @@ export interface TimerOptions {
  * Everything that is not deterministic: clocks, timers and chance.
  *
  * Every package of this toolkit takes a `Runtime` and uses nothing else for time and chance, so that a test can
- * run it in virtual time and replay it from a seed. {@link systemRuntime} is the real one.
+ * run it in virtual time and replay it from a seed. `systemRuntime` is the real one.
  */
 export interface Runtime {
   /** Wall clock: milliseconds since the Unix epoch. May jump either way; never measure a duration with it. */
@@ -31,6 +31,6 @@ export interface Runtime {
   setTimer(delayMs: number, run: () => void, options?: TimerOptions): Timer;
   /** A uniform random number in [0, 1). Not for secrets. */
   random(): number;
-  /** `size` random bytes, from a cryptographic source in {@link systemRuntime}. */
+  /** `size` random bytes, from a cryptographic source in `systemRuntime`. */
   randomBytes(size: number): Uint8Array;
 }
