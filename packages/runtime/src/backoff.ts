@@ -44,27 +44,49 @@ export interface Backoff {
  * Backoff And Jitter" (AWS Architecture Blog, 2015).
  */
 export function backoff(runtime: Pick<Runtime, 'random'>, options: BackoffOptions = {}): Backoff {
-  const minMs = numberOption('minMs', options.minMs ?? 50);
-  const maxMs = numberOption('maxMs', options.maxMs ?? Math.max(10_000, minMs), { min: minMs });
-  const factor = numberOption('factor', options.factor ?? 2, { min: 1 });
-  const jitter = choiceOption('jitter', options.jitter ?? 'full', ['full', 'none']);
+  const growth = growthOf(options);
   let attempts = 0;
-  let bound = minMs;
   return {
     get attempts() {
       return attempts;
     },
-    nextMs() {
-      const delay = jitter === 'full' ? runtime.random() * bound : bound;
-      attempts++;
-      bound = Math.min(maxMs, bound * factor);
-      return delay;
-    },
+    nextMs: () => delayOf(runtime, growth, attempts++),
     reset() {
       attempts = 0;
-      bound = minMs;
     },
   };
+}
+
+/**
+ * The delay after `attempts` failed ones, in milliseconds: what {@link backoff} hands out then, for callers whose
+ * count of attempts outlives the process.
+ */
+export function backoffDelayMs(
+  runtime: Pick<Runtime, 'random'>,
+  attempts: number,
+  options: BackoffOptions = {},
+): number {
+  return delayOf(runtime, growthOf(options), integerOption('attempts', attempts, { min: 1 }) - 1);
+}
+
+function growthOf(options: BackoffOptions): Required<BackoffOptions> {
+  const minMs = numberOption('minMs', options.minMs ?? 50);
+  return {
+    minMs,
+    maxMs: numberOption('maxMs', options.maxMs ?? Math.max(10_000, minMs), { min: minMs }),
+    factor: numberOption('factor', options.factor ?? 2, { min: 1 }),
+    jitter: choiceOption('jitter', options.jitter ?? 'full', ['full', 'none']),
+  };
+}
+
+function delayOf(
+  runtime: Pick<Runtime, 'random'>,
+  growth: Required<BackoffOptions>,
+  handedOut: number,
+): number {
+  // A bound of zero stays zero, also where the factor has grown to infinity.
+  const bound = growth.minMs === 0 ? 0 : Math.min(growth.maxMs, growth.minMs * growth.factor ** handedOut);
+  return growth.jitter === 'full' ? runtime.random() * bound : bound;
 }
 
 /** When and how often to try again. */

@@ -1,5 +1,12 @@
 export { abortable, type Deadline, deadline, type LinkedSignal, linkSignals, sleep } from './abort.js';
-export { type Backoff, backoff, type BackoffOptions, retry, type RetryOptions } from './backoff.js';
+export {
+  type Backoff,
+  backoff,
+  backoffDelayMs,
+  type BackoffOptions,
+  retry,
+  type RetryOptions,
+} from './backoff.js';
 export {
   DeadlineError,
   describeValue,
