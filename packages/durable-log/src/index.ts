@@ -1,0 +1,11 @@
+export type {
+  Entry,
+  EntryKind,
+  Index,
+  LoadedLog,
+  LogStorage,
+  PersistBatch,
+  SnapshotMeta,
+  StoredSnapshot,
+  Term,
+} from './contract.js';

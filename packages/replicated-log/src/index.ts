@@ -1,0 +1,15 @@
+export type {
+  AppliedCommand,
+  ConsensusCore,
+  CoreStatus,
+  Effects,
+  Envelope,
+  Membership,
+  MessageCodec,
+  ProposalId,
+  ReadId,
+  ReadLevel,
+  RefusalReason,
+  Result,
+  StateMachine,
+} from './contract.js';
