@@ -51,7 +51,7 @@ export type Result =
   /** The state machine answers linearizably for this read once it has applied `index`. */
   | { readonly id: ReadId; readonly ok: true; readonly index: Index }
   | {
-      readonly id: ProposalId | ReadId;
+      readonly id: ProposalId;
       readonly ok: false;
       readonly reason: RefusalReason;
       readonly leader?: NodeId;
