@@ -12,6 +12,8 @@ const conditions = ['@quorate/source', ...defaultServerConditions];
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
+  // Vitest loads the global set-up in an environment of its own.
+  environments: { __vitest__: { resolve: { conditions } } },
   test: {
     reporters: ['default', './scripts/vitest-summary.mjs'],
     projects: [
