@@ -7,19 +7,26 @@ const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as {
   name: string;
   exports: Record<string, string | { '@quorate/source': string }>;
 };
-const entry = Object.values(manifest.exports).flatMap((target) =>
-  typeof target === 'string' ? [] : [target['@quorate/source']],
+/** Each import path of this package and the source behind it. */
+const sources = Object.entries(manifest.exports).flatMap(([subpath, target]) =>
+  typeof target === 'string' ? [] : [[manifest.name + subpath.slice(1), target['@quorate/source']] as const],
 );
 
 export default defineConfig({
-  entry,
+  entry: sources.map(([, source]) => source),
   format: ['esm', 'cjs'],
   target: 'node20',
   platform: 'node',
   // Subpaths import the package's own classes by its name. Left external, each class exists once per module
   // system, however many subpaths a service loads.
   external: [manifest.name],
-  dts: { compilerOptions: { customConditions: [] } },
+  // Declarations are made against the built dependencies, and against this package's own sources.
+  dts: {
+    compilerOptions: {
+      customConditions: [],
+      paths: Object.fromEntries(sources.map(([name, source]) => [name, [source]])),
+    },
+  },
   sourcemap: true,
   clean: true,
   removeNodeProtocol: false,

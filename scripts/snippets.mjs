@@ -1,5 +1,6 @@
 // The TypeScript snippets of a Markdown file, as programs. A block fenced as ```ts runs as printed; one fenced as
 // ```ts no-run is a signature or a fragment.
+import { freshDatabase, service } from '@quorate/testing';
 import ts from 'typescript';
 
 /** The runnable snippets of a page: their code and the line on which each begins. */
@@ -51,4 +52,23 @@ export function toCommonJs(code) {
   );
   const main = `(async () => {\n${body}\n})().catch((error) => { console.error(error); process.exitCode = 1; });`;
   return `'use strict';\n${requires.join('\n')}\n${main}\n`;
+}
+
+const SERVERS = {
+  DATABASE_URL: async () => (await freshDatabase('postgres')).url,
+  MYSQL_URL: async () => (await freshDatabase('mysql')).url,
+  REDIS_URL: () => service('redis'),
+  AMQP_URL: () => service('rabbitmq'),
+  NATS_URL: () => service('nats'),
+  MQTT_URL: () => service('mqtt'),
+  ETCD_URL: () => service('etcd'),
+};
+
+/** The addresses of servers that a program reads from its environment, each of a server that is running. */
+export async function environmentOf(code) {
+  const environment = {};
+  for (const [variable, provide] of Object.entries(SERVERS)) {
+    if (code.includes(variable)) environment[variable] = await provide();
+  }
+  return environment;
 }
