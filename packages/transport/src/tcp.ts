@@ -1,0 +1,15 @@
+/**
+ * Links over TCP and TLS.
+ *
+ * @packageDocumentation
+ */
+export type { RefusalCode } from './core/handshake-messages.js';
+export {
+  tcpEvents,
+  type TcpDownEvent,
+  type TcpRefusedEvent,
+  type TcpUnreachableEvent,
+  type TcpUpEvent,
+} from './tcp-events.js';
+export { createTcpLink, type TcpLink, TcpListenError } from './tcp-link.js';
+export type { PeerAddress, SharedSecret, TcpAuth, TcpLinkOptions, TcpTlsOptions } from './tcp-options.js';
