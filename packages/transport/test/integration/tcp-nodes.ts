@@ -1,5 +1,4 @@
-import { once } from 'node:events';
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import type { DownReason } from '@quorate/transport';
 import { createTcpLink, type TcpLink, type TcpLinkOptions } from '@quorate/transport/tcp';
 
@@ -69,8 +68,11 @@ export class Node {
 
   /** The oldest frame that was not asked for yet. */
   async next(): Promise<Received> {
-    await this.until(() => this.received.length > 0);
-    return this.received.shift() as Received;
+    for (;;) {
+      const received = this.received.shift();
+      if (received !== undefined) return received;
+      await once(this.#changed, 'change');
+    }
   }
 
   #note(line: string): void {

@@ -1,7 +1,5 @@
-import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { DownReason, LinkEvents } from '@quorate/transport';
-import { createTcpLink, type TcpLink, type TcpLinkOptions, TcpListenError } from '@quorate/transport/tcp';
+import type { TcpLinkOptions } from '@quorate/transport/tcp';
 import { Node } from './tcp-nodes.js';
 
 const nodes: Node[] = [];
