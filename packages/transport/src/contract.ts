@@ -37,7 +37,10 @@ export interface Capabilities {
   readonly identity: 'mtls' | 'shared-secret' | 'process' | 'broker' | 'none';
 }
 
-/** What a {@link Link} tells the transport above it. The link never calls these before `start` was called. */
+/**
+ * What a {@link Link} tells the transport above it. The link never calls these before `start` was called, and never
+ * from within `send`. They do not throw.
+ */
 export interface LinkEvents {
   /**
    * A frame arrived. `session` is the one announced by the latest `up` of that peer. The bytes belong to the
@@ -114,11 +117,13 @@ export interface Message {
   readonly body: Uint8Array;
   /** Changes whenever the link to `from` was established anew; an ordering holds within one session. */
   readonly session: number;
+  /** The sender's trace context in the form of the W3C header `traceparent`, if it sent one. */
+  readonly traceparent: string | undefined;
 }
 
 /** A request as its handler gets it. */
 export interface RequestContext extends Message {
-  /** Aborts when the caller's deadline passes, the caller cancels, or the link drops. */
+  /** Aborts when the caller's deadline passes, the caller cancels, the link drops, or this transport closes. */
   readonly signal: AbortSignal;
   /** Milliseconds of the caller's budget that are left, by the receiver's clock. */
   remainingMs(): number;
@@ -143,17 +148,27 @@ export interface Transport extends AsyncDisposable {
   readonly self: NodeId;
   readonly capabilities: Capabilities;
   readonly runtime: Runtime;
-  /** Begins to accept and to connect. Nothing is delivered before. */
+  /**
+   * Begins to accept and to connect. Nothing is delivered before. Calling it again returns the same promise. A
+   * failure or an abort closes the transport.
+   */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** Sends one message, at most once. Throws `TOO_LARGE` before any I/O; never throws for the network. */
   send(to: NodeId, channel: string, body: Uint8Array): SendOutcome;
   /** Sends one message to each of `to`, by default to every known peer; never to oneself. Returns how many were queued. */
   broadcast(channel: string, body: Uint8Array, to?: Iterable<NodeId>): number;
-  /** Asks the one handler of `channel` at `to`. */
+  /**
+   * Asks the one handler of `channel` at `to`; asking oneself works too. Rejects with a `TransportError`, whose
+   * `definite` says whether the handler certainly did not run. Cancelling or running out of time tells the handler
+   * through its signal.
+   */
   request(to: NodeId, channel: string, body: Uint8Array, options: RequestOptions): Promise<Uint8Array>;
   /** Resolves when `send(to, ...)` would be accepted again. Rejects when the peer goes down, on close and on abort. */
   writable(to: NodeId, signal?: AbortSignal): Promise<void>;
-  /** Listens on a channel. A handler that throws is reported on the event channel and does no harm. */
+  /**
+   * Listens on a channel; several handlers share the same message. A handler that throws or rejects is reported on
+   * the event channel `quorate:transport:handler-failed` and does no harm.
+   */
   subscribe(channel: string, handle: (message: Message) => void): Unsubscribe;
   /** Answers the requests of a channel. A second handler for one channel throws `ALREADY_HANDLED`. */
   respond(
@@ -162,11 +177,15 @@ export interface Transport extends AsyncDisposable {
   ): Unsubscribe;
   /** The peers that are known, up or not. */
   peers(): readonly PeerStatus[];
-  /** Listens to peers coming and going, and first replays an `up` for each one present. */
+  /**
+   * Listens to peers coming and going, and first replays, before it returns, an `up` for each one present. Closing
+   * the transport ends every session, with a `down` for each.
+   */
   onPeer(listen: (event: PeerEvent) => void): Unsubscribe;
   /**
-   * Refuses new work, lets what is under way finish for at most `drainMs` milliseconds, rejects the rest with
-   * `CLOSED`, and closes the link. Idempotent; leaves no handle open.
+   * Refuses new work, lets the requests that are under way, in both directions, finish for at most `drainMs`
+   * milliseconds (by default 1,000), rejects the rest with `CLOSED`, and closes the link. Idempotent; leaves no
+   * handle open.
    */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }

@@ -16,3 +16,16 @@ export {
   type Unsubscribe,
 } from './contract.js';
 export { TransportError, type TransportErrorCode, type TransportErrorDetails } from './errors.js';
+export {
+  type FrameRefusedEvent,
+  type HandlerFailedEvent,
+  type MessageDroppedEvent,
+  type PeerDownEvent,
+  type PeerUpEvent,
+  type RequestHandledEvent,
+  type RequestSettledEvent,
+  type TransportEvents,
+  transportEvents,
+} from './events.js';
+export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions } from './memory.js';
+export { createTransport, type TransportOptions } from './transport.js';
