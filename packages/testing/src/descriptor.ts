@@ -6,7 +6,7 @@ import type { Command } from './supervised.js';
 export type ServiceName = 'postgres' | 'mysql' | 'redis' | 'rabbitmq' | 'nats' | 'mqtt' | 'etcd';
 
 /** Where a private instance lives. */
-export interface Place {
+interface Place {
   /** What {@link ServiceDescriptor.locate} found. */
   readonly program: string;
   /** An empty folder of its own. */
