@@ -1,6 +1,14 @@
 import { EventEmitter, once } from 'node:events';
 import type { DownReason } from '@quorate/transport';
-import { createTcpLink, type TcpLink, type TcpLinkOptions } from '@quorate/transport/tcp';
+import {
+  createTcpLink,
+  tcpEvents,
+  type RefusalCode,
+  type TcpLink,
+  type TcpLinkOptions,
+  type TcpRefusedEvent,
+  type TcpUnreachableEvent,
+} from '@quorate/transport/tcp';
 
 export const SECRET = 'a secret of the test cluster';
 
@@ -17,7 +25,10 @@ export class Node {
   /** All events so far: `up b 1`, `down b closed`. */
   readonly log: string[] = [];
   readonly received: Received[] = [];
+  readonly #refusals: TcpRefusedEvent[] = [];
+  readonly #unreachable: TcpUnreachableEvent[] = [];
   readonly #changed = new EventEmitter();
+  readonly #unsubscribe: (() => void)[];
 
   constructor(self: string, options: Partial<TcpLinkOptions> = {}) {
     this.link = createTcpLink({
@@ -28,6 +39,18 @@ export class Node {
       reconnect: { minMs: 5, maxMs: 40 },
       ...options,
     });
+    this.#unsubscribe = [
+      tcpEvents.refused.subscribe((event) => {
+        if (event.self !== self) return;
+        this.#refusals.push(event);
+        this.#changed.emit('change');
+      }),
+      tcpEvents.unreachable.subscribe((event) => {
+        if (event.self !== self) return;
+        this.#unreachable.push(event);
+        this.#changed.emit('change');
+      }),
+    ];
   }
 
   get address(): string {
@@ -67,10 +90,30 @@ export class Node {
   }
 
   /** The oldest frame that was not asked for yet. */
-  async next(): Promise<Received> {
+  next(): Promise<Received> {
+    return this.#take(this.received, () => true);
+  }
+
+  /** The oldest refusal of that kind which was not asked for yet. */
+  refused(code: RefusalCode): Promise<TcpRefusedEvent> {
+    return this.#take(this.#refusals, (event) => event.code === code);
+  }
+
+  /** The oldest failure to reach `peer` which was not asked for yet. */
+  unreachable(peer: string): Promise<TcpUnreachableEvent> {
+    return this.#take(this.#unreachable, (event) => event.peer === peer);
+  }
+
+  async close(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    await this.link.close(0);
+  }
+
+  async #take<T>(events: T[], matches: (event: T) => boolean): Promise<T> {
     for (;;) {
-      const received = this.received.shift();
-      if (received !== undefined) return received;
+      const at = events.findIndex(matches);
+      const [event] = at < 0 ? [] : events.splice(at, 1);
+      if (event !== undefined) return event;
       await once(this.#changed, 'change');
     }
   }
@@ -78,5 +121,26 @@ export class Node {
   #note(line: string): void {
     this.log.push(line);
     this.#changed.emit('change');
+  }
+}
+
+/** The nodes of a test, which end with it. */
+export class Nodes {
+  readonly #nodes: Node[] = [];
+
+  make(self: string, options: Partial<TcpLinkOptions> = {}): Node {
+    const node = new Node(self, options);
+    this.#nodes.push(node);
+    return node;
+  }
+
+  async start(self: string, options: Partial<TcpLinkOptions> = {}): Promise<Node> {
+    const node = this.make(self, options);
+    await node.start();
+    return node;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#nodes.splice(0).map((node) => node.close()));
   }
 }
