@@ -1,0 +1,1 @@
+insert ignore into tx_barrier (gid, branch, op, seq, reason) values (?, ?, ?, ?, ?), (?, ?, ?, ?, ?)

@@ -1,0 +1,1 @@
+delete from tx_barrier where gid = ? and branch = ? and op = ? and seq = ?
