@@ -16,8 +16,8 @@ import { createRendezvous, decodeRendezvous } from '@quorate/hash-ring/rendezvou
 /** A strategy under test, and what it promises. */
 export interface Strategy {
   readonly name: string;
-  create(nodes: readonly (string | NodeSpec)[], options?: PlacementOptions): Placement;
-  decode(bytes: Uint8Array, options?: DecodeOptions): Placement;
+  readonly create: (nodes: readonly (string | NodeSpec)[], options?: PlacementOptions) => Placement;
+  readonly decode: (bytes: Uint8Array, options?: DecodeOptions) => Placement;
   readonly weighted: boolean;
   readonly ranged: boolean;
   /** A new node takes keys and no key moves between others. */
