@@ -37,10 +37,19 @@ export interface TransactionOptions {
    * How often the whole transaction is run again after a failure that the server itself rolled back: a
    * serialization failure or a deadlock. Only `work` that may run several times is safe to retry.
    * Zero turns it off.
-   * @defaultValue 5 retries with full jitter from 10 ms to 1000 ms
+   * @defaultValue 5 retries, with full jitter below a bound that grows from 10 ms to 1000 ms
    */
   readonly retry?: number | { readonly retries?: number; readonly minMs?: number; readonly maxMs?: number };
-  /** Ends the waiting for a connection and between attempts, and rolls back a transaction under way. */
+  /**
+   * Ends the waiting for a connection and between attempts, and rolls back a transaction under way; the error is
+   * its reason. During COMMIT it can no more than end the waiting, which leaves the outcome unknown.
+   */
+  readonly signal?: AbortSignal;
+}
+
+/** How long a session is waited for and kept. */
+export interface SessionOptions {
+  /** Ends the waiting for a connection, and the session. */
   readonly signal?: AbortSignal;
 }
 
@@ -62,4 +71,10 @@ export interface SqlDatabase extends SqlConnection {
    * discarded and never goes back to the pool.
    */
   transaction<T>(work: (tx: SqlTransaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /**
+   * Runs `work` on one connection outside of any transaction, for what belongs to a connection: advisory locks,
+   * settings, temporary tables. It goes back to the pool when `work` resolves, as `work` left it. When `work`
+   * throws or `signal` aborts it is ended instead, and all that was left on it ends with it.
+   */
+  session<T>(work: (connection: SqlConnection) => Promise<T>, options?: SessionOptions): Promise<T>;
 }

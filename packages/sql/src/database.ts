@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { abortable, type Runtime, systemRuntime } from '@quorate/runtime';
 import type {
   Dialect,
+  SessionOptions,
   SqlConnection,
   SqlDatabase,
   SqlResult,
@@ -10,7 +11,7 @@ import type {
 } from './contract.js';
 import { TransactionMisuseError } from './errors.js';
 import type { SessionSource } from './session.js';
-import { runTransaction } from './transaction.js';
+import { runSession, runTransaction } from './transaction.js';
 
 /** Runs one statement and says what came of it. */
 export type RunStatement = (
@@ -79,6 +80,10 @@ class PooledDatabase implements SqlDatabase {
   transaction<T>(work: (tx: SqlTransaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     return runTransaction(this.driver, this.runtime, work, options);
   }
+
+  session<T>(work: (connection: SqlConnection) => Promise<T>, options: SessionOptions = {}): Promise<T> {
+    return runSession(this.driver, work, options);
+  }
 }
 
 /**
@@ -90,30 +95,25 @@ class SingleDatabase extends PooledDatabase {
   #lastTurn: Promise<void> = Promise.resolve();
 
   override async query<Row>(text: string, values?: readonly unknown[]): Promise<SqlResult<Row>> {
-    const end = await this.#turn(undefined);
-    try {
-      return await super.query<Row>(text, values);
-    } finally {
-      end();
-    }
+    return this.#inTurn(undefined, () => super.query<Row>(text, values));
   }
 
   override async transaction<T>(
     work: (tx: SqlTransaction) => Promise<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
-    const end = await this.#turn(options.signal);
-    const inside = { active: true };
-    try {
-      return await this.#inside.run(inside, () => super.transaction(work, options));
-    } finally {
-      inside.active = false;
-      end();
-    }
+    return this.#inTurn(options.signal, () => super.transaction(work, options));
   }
 
-  /** Waits until all turns before this one have ended; the function returned ends this one. */
-  async #turn(signal: AbortSignal | undefined): Promise<() => void> {
+  override async session<T>(
+    work: (connection: SqlConnection) => Promise<T>,
+    options: SessionOptions = {},
+  ): Promise<T> {
+    return this.#inTurn(options.signal, () => super.session(work, options));
+  }
+
+  /** Runs `turn` once all turns before it have ended. */
+  async #inTurn<T>(signal: AbortSignal | undefined, turn: () => Promise<T>): Promise<T> {
     if (this.#inside.getStore()?.active === true) {
       throw new TransactionMisuseError(
         'TRANSACTION_NESTED',
@@ -127,12 +127,13 @@ class SingleDatabase extends PooledDatabase {
       end = resolve;
     });
     this.#lastTurn = before.then(() => ended);
+    const inside = { active: true };
     try {
       await abortable(before, signal);
-    } catch (error) {
+      return await this.#inside.run(inside, turn);
+    } finally {
+      inside.active = false;
       end();
-      throw error;
     }
-    return end;
   }
 }

@@ -1,6 +1,7 @@
 export type {
   Dialect,
   IsolationLevel,
+  SessionOptions,
   SqlConnection,
   SqlDatabase,
   SqlResult,
@@ -19,6 +20,10 @@ export {
   mysqlErrorNumber,
   sqlStateOf,
 } from './core/classify.js';
+export { InvalidIdentifierError, quoteIdentifier } from './core/identifier.js';
+export { toSafeInteger, UnsafeIntegerError } from './core/integer.js';
+export { type Migration, MigrationError } from './core/migrations.js';
+export { splitStatements } from './core/statements.js';
 export {
   createDatabase,
   type DatabaseOptions,
@@ -27,4 +32,11 @@ export {
   type SqlDriver,
 } from './database.js';
 export { SqlError, TransactionAbortedError, TransactionMisuseError, UnknownOutcomeError } from './errors.js';
+export {
+  migrate,
+  type MigrateOptions,
+  type MigrateResult,
+  type MigrationSet,
+  printMigrations,
+} from './migrate.js';
 export { beginStatements, type Session, type SessionSource } from './session.js';

@@ -8,7 +8,14 @@ import {
   type Runtime,
   sleep,
 } from '@quorate/runtime';
-import type { Dialect, SqlResult, SqlTransaction, TransactionOptions } from './contract.js';
+import type {
+  Dialect,
+  SessionOptions,
+  SqlConnection,
+  SqlResult,
+  SqlTransaction,
+  TransactionOptions,
+} from './contract.js';
 import { isDefiniteCommitFailure, isRetryable } from './core/classify.js';
 import { TransactionAbortedError, TransactionMisuseError, UnknownOutcomeError } from './errors.js';
 import type { Session, SessionSource } from './session.js';
@@ -33,6 +40,42 @@ export async function runTransaction<T>(
         throw error;
     }
     await sleep(runtime, delays.nextMs(), { signal: options.signal });
+  }
+}
+
+/** Runs `work` on a connection that it shares with nobody; ends the connection when `work` fails. */
+export async function runSession<T>(
+  source: SessionSource,
+  work: (connection: SqlConnection) => Promise<T>,
+  { signal }: SessionOptions,
+): Promise<T> {
+  functionOption('work', work);
+  signal?.throwIfAborted();
+  const session = await source.acquire(signal);
+  let inFlight = 0;
+  let ended = false;
+  const connection: SqlConnection = {
+    dialect: source.dialect,
+    async query<Row>(text: string, values?: readonly unknown[]): Promise<SqlResult<Row>> {
+      if (ended) throw endedError('session');
+      inFlight++;
+      try {
+        return (await session.query(text, values)) as SqlResult<Row>;
+      } finally {
+        inFlight--;
+      }
+    },
+  };
+  try {
+    const result = await abortable(work(connection), signal);
+    ended = true;
+    session.release();
+    return result;
+  } catch (error) {
+    ended = true;
+    if (inFlight > 0) session.cancel();
+    session.release(asError(error));
+    throw error;
   }
 }
 
@@ -98,12 +141,7 @@ class Transaction {
   }
 
   async query<Row>(text: string, values?: readonly unknown[]): Promise<SqlResult<Row>> {
-    if (this.#ended) {
-      throw new TransactionMisuseError(
-        'TRANSACTION_ENDED',
-        'a statement came after the end of its transaction and was not run; is an await missing?',
-      );
-    }
+    if (this.#ended) throw endedError('transaction');
     if (this.#undone) throw new TransactionAbortedError(this.#failure);
     try {
       return (await this.own(() => this.session.query(text, values))) as SqlResult<Row>;
@@ -217,6 +255,13 @@ class TransactionHandle implements SqlTransaction {
       this.#inSavepoint = false;
     }
   }
+}
+
+function endedError(what: 'session' | 'transaction'): TransactionMisuseError {
+  return new TransactionMisuseError(
+    'TRANSACTION_ENDED',
+    `a statement came after the end of its ${what} and was not run; is an await missing?`,
+  );
 }
 
 function asError(reason: unknown): Error {

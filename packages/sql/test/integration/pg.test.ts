@@ -265,6 +265,24 @@ describe('a pool', () => {
     holder.release(true);
   });
 
+  test('a session keeps one connection, and ends it when its work fails', async () => {
+    const pids = await db.session(async (connection) => {
+      const ask = async (): Promise<unknown> =>
+        (await connection.query('select pg_backend_pid() as pid')).rows[0];
+      return [await ask(), await ask()];
+    });
+    expect(pids[0]).toEqual(pids[1]);
+    const removed = once(pool, 'remove');
+    await expect(
+      db.session(async (connection) => {
+        await connection.query('select pg_advisory_lock(2)');
+        throw new Error('no');
+      }),
+    ).rejects.toThrow('no');
+    await removed;
+    await db.transaction((tx) => tx.query('select pg_advisory_xact_lock(2)'));
+  });
+
   test.each([
     [{ isolation: 'chaos' as 'serializable' }, 'isolation'],
     [{ retry: -1 }, 'retry'],
