@@ -30,6 +30,10 @@ export interface ReceiverHost {
 /** Hands messages and requests of peers to their handlers, and the answers back. */
 export class Receiver {
   readonly #host: ReceiverHost;
+  #nowMs: number | undefined;
+  readonly #forgetNow = (): void => {
+    this.#nowMs = undefined;
+  };
 
   constructor(host: ReceiverHost) {
     this.#host = host;
@@ -45,7 +49,7 @@ export class Receiver {
     const message: Message = {
       from: peer.id,
       channel: channel.name,
-      body: bytes.subarray(bodyStart),
+      body: envelope.viewFrom(bytes, bodyStart),
       session,
       traceparent: readTrace(bytes, reader),
     };
@@ -89,16 +93,20 @@ export class Receiver {
       session,
       id,
       channel.name,
-      bytes.subarray(bodyStart),
+      envelope.viewFrom(bytes, bodyStart),
       readTrace(bytes, reader),
       budgetMs,
+      this.#now(),
       host.runtime,
       host.deadlines,
     );
     let answer: Uint8Array | Promise<Uint8Array>;
     try {
       answer = responder(request);
-      if (answer instanceof Uint8Array && this.#answer(peer, request, answer) !== 'dropped-full') {
+      if (
+        answer instanceof Uint8Array &&
+        this.#answer(peer, request, answer, request.answerable) !== 'dropped-full'
+      ) {
         this.#handled(request, 'ok');
         return;
       }
@@ -153,11 +161,11 @@ export class Receiver {
   ): Promise<void> {
     try {
       const body = await answer;
-      if (this.#answer(peer, request, body) === 'dropped-full') {
+      if (this.#answer(peer, request, body, request.wanted) === 'dropped-full') {
         // The handler may use its buffer again while the answer waits.
         const kept = new Uint8Array(body);
         do await this.#host.writable(peer.id, request.signal);
-        while (this.#answer(peer, request, kept) === 'dropped-full');
+        while (this.#answer(peer, request, kept, request.wanted) === 'dropped-full');
       }
       this.#handled(request, 'ok');
     } catch (error) {
@@ -167,8 +175,8 @@ export class Receiver {
     this.#host.ended(peer);
   }
 
-  /** Sends the answer, unless nobody waits for it any more. Throws when it is none. */
-  #answer(peer: Peer, request: InboundRequest, body: Uint8Array): SendOutcome {
+  /** Sends the answer, unless it is not `wanted` any more. Throws when it is none. */
+  #answer(peer: Peer, request: InboundRequest, body: Uint8Array, wanted: boolean): SendOutcome {
     const { maxPayload, frames } = this.#host;
     if (!(body instanceof Uint8Array)) {
       throw new InvalidOptionError(
@@ -184,7 +192,16 @@ export class Receiver {
         { definite: false },
       );
     }
-    return request.wanted ? this.#host.transmit(peer.id, frames.response(request.id, body)) : 'dropped-down';
+    return wanted ? this.#host.transmit(peer.id, frames.response(request.id, body)) : 'dropped-down';
+  }
+
+  /** Requests that a link hands over in one go have come together, and share one reading of the clock. */
+  #now(): number {
+    if (this.#nowMs === undefined) {
+      this.#nowMs = this.#host.runtime.monotonic();
+      void Promise.resolve().then(this.#forgetNow);
+    }
+    return this.#nowMs;
   }
 
   #fail(peer: Peer, request: InboundRequest, error: unknown): void {

@@ -1,5 +1,6 @@
 import type { Runtime } from '@quorate/runtime';
 import type { NodeId, RequestContext } from './contract.js';
+import { SlotTable } from './core/slots.js';
 import { DeadlineEntry, type Deadlines } from './deadlines.js';
 import type { TransportError } from './errors.js';
 import { type Subject, timedOut } from './request-errors.js';
@@ -37,7 +38,6 @@ export class PendingRequest extends DeadlineEntry implements Abortable {
 /** A request of a peer while its handler is at work. */
 export class InboundRequest extends DeadlineEntry implements RequestContext {
   readonly from: NodeId;
-  readonly startedMs: number;
   readonly #peer: Peer;
   readonly #runtime: Runtime;
   readonly #deadlines: Deadlines;
@@ -53,12 +53,12 @@ export class InboundRequest extends DeadlineEntry implements RequestContext {
     readonly body: Uint8Array,
     readonly traceparent: string | undefined,
     readonly budgetMs: number,
+    readonly startedMs: number,
     runtime: Runtime,
     deadlines: Deadlines,
   ) {
     super();
     this.from = peer.id;
-    this.startedMs = runtime.monotonic();
     this.#peer = peer;
     this.#runtime = runtime;
     this.#deadlines = deadlines;
@@ -84,11 +84,16 @@ export class InboundRequest extends DeadlineEntry implements RequestContext {
   }
 
   /**
-   * Whether somebody still waits for the answer. The session must be the one in which the request came: in the next
-   * one the same id may stand for another request.
+   * Whether the answer can be sent: nobody cancelled, and the session is the one in which the request came. In the
+   * next one the same id may stand for another request.
    */
+  get answerable(): boolean {
+    return this.#reason === undefined && this.#peer.session === this.session;
+  }
+
+  /** Whether somebody still waits for the answer. */
   get wanted(): boolean {
-    return this.#reason === undefined && this.#peer.session === this.session && this.remainingMs() > 0;
+    return this.answerable && this.remainingMs() > 0;
   }
 
   /** Tells the handler that nobody waits any more. */
@@ -114,15 +119,13 @@ export class InboundRequest extends DeadlineEntry implements RequestContext {
 export class Peer {
   /** `undefined` while there is none. */
   session: number | undefined;
-  /** By request id. */
-  readonly pending = new Map<number, PendingRequest>();
+  readonly pending: SlotTable<PendingRequest>;
   /** Requests of the present session whose handlers are at work, by request id. */
   readonly handling = new Map<number, InboundRequest>();
   /** Handlers at work, those of earlier sessions included. */
   running = 0;
   /** Frames of the present session that were refused. */
   refused = 0;
-  #lastId: number;
 
   /**
    * `firstId` is random: a reply that arrives after this process started anew must not meet a request of the same id.
@@ -133,13 +136,7 @@ export class Peer {
     firstId: number,
     readonly seen: RecentIds | undefined,
   ) {
-    this.#lastId = firstId >>> 0;
-  }
-
-  nextRequestId(): number {
-    do this.#lastId = (this.#lastId + 1) >>> 0;
-    while (this.pending.has(this.#lastId));
-    return this.#lastId;
+    this.pending = new SlotTable(firstId);
   }
 
   /** Whether nothing would be lost by forgetting this peer. */

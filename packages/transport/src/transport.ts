@@ -167,7 +167,7 @@ class LinkTransport implements Transport {
       if (signal?.aborted === true) throw aborted(signal.reason, { peer: to, channel }, false);
       if (timeoutMs === 0) throw timedOut(0, { peer: to, channel }, false);
       const peer = this.#peers.get(to) ?? this.#newPeer(to);
-      const id = peer.nextRequestId();
+      const id = peer.pending.nextId();
       const outcome = this.#transmit(to, this.#frames.request(id, timeoutMs, wire, body));
       if (outcome !== 'queued') throw notSent(outcome, { peer: to, channel });
       const startedMs = this.runtime.monotonic();
@@ -182,7 +182,7 @@ class LinkTransport implements Transport {
         reject,
         this.#giveUp,
       );
-      peer.pending.set(id, request);
+      peer.pending.add(request);
       this.#peers.set(to, peer);
       this.#underWay++;
       this.#deadlines.add(request, startedMs + timeoutMs);
@@ -323,7 +323,7 @@ class LinkTransport implements Transport {
     const { id, session } = peer;
     const code = this.#state === 'closed' ? 'CLOSED' : 'PEER_DOWN';
     peer.session = undefined;
-    for (const request of [...peer.pending.values()]) {
+    for (const request of peer.pending.values()) {
       this.#settle(request, code);
       request.reject(sessionEnded(code, request.subject));
     }
@@ -428,7 +428,7 @@ class LinkTransport implements Transport {
       this.#receiver.dropped(peer, 'late-reply');
       return;
     }
-    const rest = bytes.subarray(bodyStart);
+    const rest = envelope.viewFrom(bytes, bodyStart);
     if (kind === envelope.KIND_RESPONSE) {
       this.#settle(request, 'ok');
       request.resolve(rest);

@@ -33,8 +33,9 @@ decorate('echo', MessagePattern('echo'));
 decorate('count', EventPattern('count'));
 Controller()(EchoController);
 
-/** The application. Modules are classes without members; a function serves as one. */
-function EchoModule(): void {}
+class EchoModule {
+  readonly description = 'the application';
+}
 Module({ controllers: [EchoController] })(EchoModule);
 
 export const nest: Contender = {
