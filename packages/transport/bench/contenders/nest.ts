@@ -46,6 +46,7 @@ export const nest: Contender = {
     const { port } = probe.address() as AddressInfo;
     probe.close();
     await once(probe, 'close');
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- its options are an object by all its documentation
     const app = await NestFactory.createMicroservice<MicroserviceOptions>(EchoModule, {
       transport: Transport.TCP,
       options: { host: '127.0.0.1', port },
