@@ -4,10 +4,9 @@ import { SlotTable } from './core/slots.js';
 import { DeadlineEntry, type Deadlines } from './deadlines.js';
 import type { TransportError } from './errors.js';
 import { type Subject, timedOut } from './request-errors.js';
-import type { Abortable } from './signals.js';
 
 /** A request that this side made and that is not settled yet. */
-export class PendingRequest extends DeadlineEntry implements Abortable {
+export class PendingRequest extends DeadlineEntry {
   constructor(
     readonly peer: Peer,
     readonly id: number,
@@ -30,7 +29,8 @@ export class PendingRequest extends DeadlineEntry implements Abortable {
     this.giveUp(this, 'TIMEOUT');
   }
 
-  aborted(): void {
+  /** The request is itself the listener to its signal: that saves a closure per request. */
+  handleEvent(): void {
     this.giveUp(this, 'ABORTED');
   }
 }
