@@ -10,6 +10,7 @@ import {
   type Timer,
 } from '@quorate/runtime';
 import { Damper } from './core/damping.js';
+import { resolveNodes } from './core/members.js';
 import type { NodeSpec, Placement, PlacementChange } from './placement.js';
 
 /** Options of {@link createMembership}. */
@@ -118,7 +119,10 @@ export class Membership<P extends Placement> implements Disposable {
   /** Says that a node is there. A member's new weight, zone or rack makes a new snapshot after `batchMs`. */
   up(node: string | NodeSpec): void {
     if (this.#closed.signal.aborted) return;
-    this.#damper.rise(typeof node === 'string' ? { ...this.#memberSpec(node), id: node } : node, this.#now());
+    const spec = typeof node === 'string' ? { ...this.#memberSpec(node), id: node } : node;
+    // A bad node is refused here, by its caller, and not when a timer admits it.
+    resolveNodes([spec], 'any');
+    this.#damper.rise(spec, this.#now());
     this.#schedule();
   }
 
