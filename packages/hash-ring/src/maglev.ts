@@ -37,7 +37,7 @@ const MAX_TABLE_SIZE = 2 ** 24;
  * section 3.4): nodes take turns in claiming slots of a table, each in an order of its own.
  *
  * Balance is the best of all and `get` is one look into the table. A change rebuilds it and also moves a few slots
- * between nodes that did not change; {@link plan} tells how many. Further replicas are drawn from other slots.
+ * between nodes that did not change; `plan` tells how many. Further replicas are drawn from other slots.
  *
  * Slots are intervals of tokens, so movements can be planned. With weights a node's turns are in proportion.
  */

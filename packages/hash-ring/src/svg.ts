@@ -111,7 +111,7 @@ function legendOf(
   const lines = shown.map(({ id, share, expected }, index) => {
     const y = top + 28 + index * row;
     const length = most === 0 ? 0 : (share / most) * size * 0.2;
-    const label = `${id.length > 22 ? `${id.slice(0, 21)}…` : id}  ${percent(share)} (fair ${percent(expected)})`;
+    const label = `${shorten(id)}  ${percent(share)} (fair ${percent(expected)})`;
     return (
       `<rect x="${num(left)}" y="${num(y)}" width="${num(Math.max(1, length))}" height="${num(row * 0.34)}" fill="${colours.get(id) ?? '#ccc'}"/>` +
       `<text x="${num(left)}" y="${num(y - 3)}" font-size="${num(Math.min(13, row * 0.5))}">${escape(label)}</text>`
@@ -143,6 +143,11 @@ function sector(x: number, y: number, inner: number, outer: number, { start, end
 function colourOf(index: number, count: number): string {
   const hue = Math.round((360 * index) / Math.max(1, count));
   return `hsl(${String(hue)} 62% ${String(index % 2 === 0 ? 46 : 62)}%)`;
+}
+
+/** Names of one fleet differ at the end as often as at the start. */
+function shorten(id: string): string {
+  return id.length > 24 ? `${id.slice(0, 11)}…${id.slice(-12)}` : id;
 }
 
 function describe({ start, end }: TokenRange): string {
