@@ -123,9 +123,10 @@ function measure(create: (nodes: readonly string[]) => Subject): Figures {
   const gone = nodesOf(100)[37] ?? '';
   const smaller = hundred.remove(gone);
   const afterRemoval = sample.map((key) => smaller.get(key));
-  const larger = create(nodesOf(100)).add('10.9.9.9:11211');
+  const larger = smaller.add('10.9.9.9:11211');
   const afterAddition = sample.map((key) => larger.get(key));
-  const differ = (now: readonly unknown[]): number => now.filter((owner, i) => owner !== owners[i]).length;
+  const differ = (before: readonly unknown[], now: readonly unknown[]): number =>
+    now.filter((owner, i) => owner !== before[i]).length;
   return {
     distinct,
     hot,
@@ -134,8 +135,10 @@ function measure(create: (nodes: readonly string[]) => Subject): Figures {
     removeMs: median(removes),
     bytes,
     balance: Math.max(...loads.values()) / (sample.length / 100),
-    movedOnRemove: differ(afterRemoval) / owners.filter((owner) => owner === gone).length,
-    movedOnAdd: differ(afterAddition) / afterAddition.filter((owner) => owner === '10.9.9.9:11211').length,
+    movedOnRemove: differ(owners, afterRemoval) / owners.filter((owner) => owner === gone).length,
+    movedOnAdd:
+      differ(afterRemoval, afterAddition) /
+      afterAddition.filter((owner) => owner === '10.9.9.9:11211').length,
   };
 }
 

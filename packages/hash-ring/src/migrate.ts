@@ -126,7 +126,10 @@ export async function migrate(
   report(undefined);
 
   const linked = linkSignals(signal);
-  const save = coalesce(async () => checkpoint?.save(encodeCheckpoint(done, plan)));
+  const save =
+    checkpoint === undefined
+      ? undefined
+      : coalesce(async () => checkpoint.save(encodeCheckpoint(done, plan)));
   let failure: { readonly error: unknown } | undefined;
   let next = 0;
   const work = async (): Promise<void> => {
@@ -144,8 +147,8 @@ export async function migrate(
       doneCount++;
       doneSize += sizes[index] ?? 0;
       try {
-        await save();
         report(move);
+        await save?.();
       } catch (error) {
         failure ??= { error };
         return;

@@ -20,11 +20,16 @@ function make(create: (typeof strategies)[number]['create']): Placement {
   return create(['n3', 'n1', { id: 'n2', zone: 'z1', rack: 'r1' }, 'n4'], { seed: 7 }).with(CHANGE);
 }
 
-it.each(strategies)('$name still reads its snapshots and places the same keys', ({ name, create, decode }) => {
-  const expected = golden[name];
-  const placement = make(create);
-  const bytes = Buffer.from(placement.toBytes()).toString('hex');
-  expect({ bytes, checksum: placement.checksum, owners: KEYS.map((key) => placement.get(key)) }).toEqual(expected);
-  const decoded = decode(Buffer.from(expected?.bytes ?? '', 'hex'));
-  expect(KEYS.map((key) => decoded.get(key))).toEqual(expected?.owners);
-});
+it.each(strategies)(
+  '$name still reads its snapshots and places the same keys',
+  ({ name, create, decode }) => {
+    const expected = golden[name];
+    const placement = make(create);
+    const bytes = Buffer.from(placement.toBytes()).toString('hex');
+    expect({ bytes, checksum: placement.checksum, owners: KEYS.map((key) => placement.get(key)) }).toEqual(
+      expected,
+    );
+    const decoded = decode(Buffer.from(expected?.bytes ?? '', 'hex'));
+    expect(KEYS.map((key) => decoded.get(key))).toEqual(expected?.owners);
+  },
+);

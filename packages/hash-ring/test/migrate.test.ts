@@ -44,6 +44,7 @@ describe('migrate', () => {
     expect(progress.at(-1)).toMatchObject({ done: movement.moves.length, fraction: 1 });
     const fractions = progress.map(({ fraction }) => fraction);
     expect(fractions).toEqual([...fractions].sort((a, b) => a - b));
+    expect(progress.map(({ done }) => done)).toEqual([...Array(movement.moves.length + 1).keys()]);
   });
 
   it('keeps no more moves under way than asked for, and that many when it can', async () => {
