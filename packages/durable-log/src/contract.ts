@@ -54,8 +54,33 @@ export interface StoredSnapshot {
   readonly meta: SnapshotMeta;
   /** Bytes of all chunks together. */
   readonly sizeBytes: number;
-  /** The chunks in order. The snapshot stays readable until the iteration ends, also when a newer one is saved. */
+  /**
+   * The chunks in order, cut as the storage likes. The snapshot stays readable until the iteration ends, also when a
+   * newer one is installed meanwhile. May be called more than once, the first time before a newer one is installed.
+   */
   chunks(): AsyncIterable<Uint8Array>;
+}
+
+/**
+ * A snapshot that is durable and not in force yet. One that is neither installed nor discarded is removed by the next
+ * `load`.
+ */
+export interface StagedSnapshot {
+  readonly meta: SnapshotMeta;
+  /** Bytes of all chunks together. */
+  readonly sizeBytes: number;
+  /** The chunks in order, to be read until it is installed or discarded. */
+  chunks(): AsyncIterable<Uint8Array>;
+  /**
+   * Puts the snapshot in place of the one before, atomically and durably, in order with writes. Entries up to
+   * `meta.index` are no longer needed and may be removed by `compact`. Where the log does not hold an entry
+   * (meta.index, meta.term), the whole log is discarded and continues at `meta.index + 1` (Raft, section 7,
+   * InstallSnapshot rules 6 and 7); the hard state stays. Rejects with `SNAPSHOT_OUTDATED`, and discards it, when the
+   * one in force covers as much or more.
+   */
+  install(): Promise<void>;
+  /** Removes it. Does nothing once it was installed or discarded. */
+  discard(): Promise<void>;
 }
 
 /**
@@ -75,21 +100,22 @@ export interface LogStorage extends AsyncDisposable {
    */
   write(batch: PersistBatch, options: { readonly sync: boolean }): Promise<void>;
   /**
-   * Entries with `from <= index < to`, in order, as many as fit into `maxBytes` of data but at least one.
-   * Rejects with `COMPACTED` below the first entry; reading past the last one gives fewer entries.
+   * Entries with `from <= index < to`, in order, as many as fit into `maxBytes` of data but at least one. Sees every
+   * write that was called before, durable or not. Rejects with `COMPACTED` below the first entry, which leaves the
+   * storage well; reading past the last one gives fewer entries.
    */
   read(from: Index, to: Index, maxBytes: number): Promise<Entry[]>;
   /**
-   * Replaces the snapshot, atomically and durably. Entries up to `meta.index` are no longer needed and may be
-   * removed later by `compact`. Where the log does not hold an entry (meta.index, meta.term), the whole log is
-   * discarded and continues at `meta.index + 1` (Raft, section 7, InstallSnapshot rules 6 and 7).
+   * Takes a snapshot in, durably, without effect on what is there: until {@link StagedSnapshot.install} the storage
+   * answers as before, also after a crash. Writes, reads and syncs go on meanwhile. When `chunks` throws or `signal`
+   * aborts, what was received is removed and the storage is as good as before. Several may be staged at a time.
    */
-  saveSnapshot(
+  stageSnapshot(
     meta: SnapshotMeta,
-    chunks: AsyncIterable<Uint8Array>,
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     options?: { readonly signal?: AbortSignal },
-  ): Promise<void>;
-  /** The newest snapshot. */
+  ): Promise<StagedSnapshot>;
+  /** The newest snapshot that was installed. */
   openSnapshot(): Promise<StoredSnapshot | undefined>;
   /** Removes entries up to and including `to`, which a snapshot must cover. May keep more than asked. */
   compact(to: Index): Promise<void>;
