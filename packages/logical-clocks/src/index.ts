@@ -9,7 +9,6 @@ export {
   createCausalOutbox,
   type MissingEvents,
 } from './core/causal-inbox.js';
-export { type DrawOptions, toMermaid, toSvg } from './core/draw.js';
 export { DottedVersionVectorSet, type Sibling } from './core/dvvs.js';
 export { type CausalEvent, decodeEvent, encodeEvent, happenedBefore } from './core/event.js';
 export { compareHlc, type Hlc, MAX_HLC_LOGICAL, MAX_HLC_WALL } from './core/hlc.js';
@@ -30,7 +29,10 @@ export {
   type LamportOptions,
   type LamportStamp,
 } from './core/lamport.js';
+export type { DrawOptions } from './core/layout.js';
+export { toMermaid } from './core/mermaid.js';
 export { compareNodes, type NodeId, type Order } from './core/node.js';
+export { toSvg } from './core/svg.js';
 export { createVectorClock, type VectorClock, type VectorClockOptions } from './core/vector-clock.js';
 export { type Dot, MAX_VECTOR_ENTRIES, VersionVector } from './core/version-vector.js';
 export {

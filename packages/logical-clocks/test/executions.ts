@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { type CausalEvent, VersionVector } from '@quorate/logical-clocks';
 
 /** A step of a random run: a local event, or the receipt of an earlier event of another process. */
-export interface Step {
+interface Step {
   readonly process: number;
   readonly receives: number | undefined;
 }

@@ -80,7 +80,8 @@ export interface Effects<M> {
   readonly seq: number;
   /**
    * A snapshot that the core accepted from `step`: the received chunks replace storage and state machine, which
-   * then stand at `meta.index`; `applied(meta.index)` is called like for entries.
+   * then stand at `meta.index`; `applied(meta.index)` is called like for entries. Committed entries up to there
+   * that were handed out before and are not applied yet are skipped.
    */
   readonly installSnapshot?: SnapshotMeta;
   readonly persist?: PersistBatch;
@@ -142,6 +143,11 @@ export interface ConsensusCore<M, S extends CoreStatus = CoreStatus> {
   persisted(seq: number): void;
   /** The state machine has applied everything up to `index`. Called in order. */
   applied(index: Index): void;
+  /**
+   * What a snapshot taken now stands for: the applied index, its term, and the membership in force there. Undefined
+   * on a node that knows no membership yet.
+   */
+  snapshotMeta(): SnapshotMeta | undefined;
   /** The storage holds the snapshot `meta`: entries up to `to` (at most `meta.index`) are no longer needed. */
   compact(meta: SnapshotMeta, to: Index): void;
   status(): Readonly<S>;

@@ -1,5 +1,5 @@
 import { type EventChannel, eventChannel } from '@quorate/runtime';
-import type { DownReason, NodeId } from './contract.js';
+import type { DownReason, NodeId, PeerEvent } from './contract.js';
 import type { TransportErrorCode } from './errors.js';
 
 /** A session with a peer began. */
@@ -95,3 +95,19 @@ export const transportEvents: TransportEvents = Object.freeze({
   requestSettled: eventChannel<RequestSettledEvent>('transport', 'request-settled'),
   requestHandled: eventChannel<RequestHandledEvent>('transport', 'request-handled'),
 });
+
+/** Calls a listener to peers, whose failure harms nobody else. */
+export function tellPeerEvent(listener: (event: PeerEvent) => void, self: NodeId, event: PeerEvent): void {
+  try {
+    listener(event);
+  } catch (error) {
+    if (!transportEvents.handlerFailed.active) return;
+    transportEvents.handlerFailed.publish({
+      self,
+      peer: event.peer,
+      kind: 'peer',
+      channel: undefined,
+      error,
+    });
+  }
+}

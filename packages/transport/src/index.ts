@@ -27,5 +27,8 @@ export {
   type TransportEvents,
   transportEvents,
 } from './events.js';
+export { type FaultPlan, withFaults } from './faults.js';
+export { type FifoOptions, withFifo } from './fifo.js';
 export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions } from './memory.js';
+export { namespace } from './namespace.js';
 export { createTransport, type TransportOptions } from './transport.js';

@@ -4,9 +4,10 @@ import { SlotTable } from './core/slots.js';
 import { DeadlineEntry, type Deadlines } from './deadlines.js';
 import type { TransportError } from './errors.js';
 import { type Subject, timedOut } from './request-errors.js';
+import type { Abortable } from './signals.js';
 
 /** A request that this side made and that is not settled yet. */
-export class PendingRequest extends DeadlineEntry {
+export class PendingRequest extends DeadlineEntry implements Abortable {
   constructor(
     readonly peer: Peer,
     readonly id: number,
@@ -29,8 +30,7 @@ export class PendingRequest extends DeadlineEntry {
     this.giveUp(this, 'TIMEOUT');
   }
 
-  /** The request is itself the listener to its signal: that saves a closure per request. */
-  handleEvent(): void {
+  aborted(): void {
     this.giveUp(this, 'ABORTED');
   }
 }

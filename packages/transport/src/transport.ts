@@ -24,12 +24,13 @@ import { ChannelTable, type Responder } from './core/channels.js';
 import * as envelope from './core/envelope.js';
 import { Deadlines } from './deadlines.js';
 import { TransportError, type TransportErrorCode } from './errors.js';
-import { transportEvents } from './events.js';
+import { tellPeerEvent, transportEvents } from './events.js';
 import { FrameEncoder } from './frames.js';
 import { Loopback } from './loopback.js';
 import { Receiver } from './receiver.js';
 import { aborted, notOpen, notSent, refused, sessionEnded, timedOut } from './request-errors.js';
 import { Peer, PendingRequest, RecentIds } from './requests.js';
+import { SignalWatch } from './signals.js';
 
 /** How {@link createTransport} behaves. */
 export interface TransportOptions {
@@ -77,6 +78,7 @@ class LinkTransport implements Transport {
   readonly #channels = new ChannelTable();
   readonly #peers = new Map<NodeId, Peer>();
   readonly #deadlines: Deadlines;
+  readonly #signals = new SignalWatch();
   readonly #loopback: Loopback;
   readonly #frames: FrameEncoder;
   readonly #receiver: Receiver;
@@ -184,7 +186,7 @@ class LinkTransport implements Transport {
       this.#peers.set(to, peer);
       this.#underWay++;
       this.#deadlines.add(request, startedMs + timeoutMs);
-      signal?.addEventListener('abort', request);
+      if (signal !== undefined) this.#signals.add(signal, request);
     });
   }
 
@@ -232,7 +234,8 @@ class LinkTransport implements Transport {
     const listener = (event: PeerEvent): void => listen(event);
     this.#listeners = [...this.#listeners, listener];
     for (const { id, session } of [...this.#peers.values()]) {
-      if (session !== undefined && id !== this.self) this.#tell(listener, { type: 'up', peer: id, session });
+      if (session !== undefined && id !== this.self)
+        tellPeerEvent(listener, this.self, { type: 'up', peer: id, session });
     }
     return () => {
       this.#listeners = this.#listeners.filter((other) => other !== listener);
@@ -304,7 +307,8 @@ class LinkTransport implements Transport {
     peer.session = session;
     peer.refused = 0;
     if (transportEvents.peerUp.active) transportEvents.peerUp.publish({ self: this.self, peer: id, session });
-    for (const listener of this.#listeners) this.#tell(listener, { type: 'up', peer: id, session });
+    for (const listener of this.#listeners)
+      tellPeerEvent(listener, this.self, { type: 'up', peer: id, session });
   }
 
   #down(id: NodeId, reason: DownReason): void {
@@ -329,23 +333,8 @@ class LinkTransport implements Transport {
     if (transportEvents.peerDown.active) {
       transportEvents.peerDown.publish({ self: this.self, peer: id, session, reason });
     }
-    for (const listener of this.#listeners) this.#tell(listener, { type: 'down', peer: id, session, reason });
-  }
-
-  #tell(listener: (event: PeerEvent) => void, event: PeerEvent): void {
-    try {
-      listener(event);
-    } catch (error) {
-      if (!transportEvents.handlerFailed.active) return;
-      const { self } = this;
-      transportEvents.handlerFailed.publish({
-        self,
-        peer: event.peer,
-        kind: 'peer',
-        channel: undefined,
-        error,
-      });
-    }
+    for (const listener of this.#listeners)
+      tellPeerEvent(listener, this.self, { type: 'down', peer: id, session, reason });
   }
 
   #transmit(to: NodeId, frame: Uint8Array): SendOutcome {
@@ -391,7 +380,7 @@ class LinkTransport implements Transport {
     const { peer, signal, channel, startedMs } = request;
     peer.pending.delete(request.id);
     this.#deadlines.remove(request);
-    signal?.removeEventListener('abort', request);
+    if (signal !== undefined) this.#signals.remove(signal, request);
     this.#oneLess(peer);
     if (!transportEvents.requestSettled.active) return;
     const durationMs = this.runtime.monotonic() - startedMs;

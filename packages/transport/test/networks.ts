@@ -7,6 +7,8 @@ import {
 import type { ConformanceNetwork } from '@quorate/transport/conformance';
 
 const QUEUE_BYTES = 4 * 1024 * 1024;
+/** What withFaults may hold back on top. */
+const HELD_BYTES = 16 * 1024 * 1024;
 
 /** Why the memory network, and what stands on it, cannot be asked some things. */
 export const IMPOSSIBLE_IN_MEMORY = {
@@ -27,7 +29,7 @@ export function memoryNodes(
   const nodes = inner.map(decorate);
   return Promise.resolve({
     nodes,
-    queueBytes: QUEUE_BYTES,
+    queueBytes: QUEUE_BYTES + HELD_BYTES,
     async sever(a: number, b: number) {
       await Promise.resolve();
       network.sever(id(a), id(b));

@@ -12,12 +12,12 @@ export const messageChecks: readonly Check[] = [
       const [a, b] = [check.node(0), check.node(1)];
       b.respond('echo', ({ body }) => body);
       const got = check.messages(b, 'one-way');
-      for (const [index, size] of [0, 1, a.capabilities.maxPayload].entries()) {
+      for (const size of [0, 1, a.capabilities.maxPayload]) {
         const body = pattern(size);
         sameBytes(await check.ask(a, b.self, 'echo', body), body, `an echo of ${String(size)} bytes`);
         await check.tell(a, b.self, 'one-way', body);
         await check.quiet(a, b);
-        const message = got.items[index];
+        const message = got.items.find((one) => one.body.length === size);
         assert.ok(message, `a message of ${String(size)} bytes did not arrive`);
         sameBytes(message.body, body, `a message of ${String(size)} bytes`);
         assert.equal(message.from, a.self);
@@ -38,14 +38,12 @@ export const messageChecks: readonly Check[] = [
         return body.subarray(0, 1);
       });
       const body = new Uint8Array(a.capabilities.maxPayload + 1);
+      const queued = (): number => a.peers().find(({ id }) => id === b.self)?.queuedBytes ?? 0;
+      const before = queued();
       throwsCode(() => a.send(b.self, 'large', body), 'TOO_LARGE');
       throwsCode(() => a.broadcast('large', body), 'TOO_LARGE');
       await rejects(a.request(b.self, 'large', body, { timeoutMs: 1_000 }), 'TOO_LARGE', true);
-      assert.equal(
-        a.peers().find(({ id }) => id === b.self)?.queuedBytes ?? 0,
-        0,
-        'bytes of a refused message were queued',
-      );
+      assert.ok(queued() <= before, 'bytes of a refused message were queued');
       await check.quiet(a, b);
       assert.equal(got.items.length + asked.items.length, 0, 'a refused message arrived');
     },
@@ -68,10 +66,11 @@ export const messageChecks: readonly Check[] = [
         buffer.fill(0xee);
         sameBytes(await answer, pattern(buffer.length, salt), 'a request from a reused buffer');
       }
-      await got.atLeast(32, 'messages from a reused buffer');
       // Compared at the end: a receiver's buffer must not be written again by later messages either.
-      const salts = got.items.map(({ body }) => body[0] ?? 0).sort((x, y) => x - y);
-      assert.deepEqual(salts, [...Array(32).keys()], 'messages from a reused buffer');
+      await got.until(
+        (items) => new Set(items.map(({ body }) => body[0])).size === 32,
+        '32 different messages from a reused buffer',
+      );
       for (const { body } of got.items) sameBytes(body, pattern(buffer.length, body[0]), 'a message');
     },
   },
@@ -154,11 +153,14 @@ export const messageChecks: readonly Check[] = [
         // Sizes differ, so that short ones may overtake where a medium lets them.
         await check.tell(a, b.self, 'series', numbered(index, (index * 37) % 700));
       }
-      await got.atLeast(SERIES, 'messages of a series');
-      const numbers = got.items.map(({ body }) => numberOf(body));
+      await got.until(
+        (items) => new Set(items.map(({ body }) => numberOf(body))).size === SERIES,
+        'every message of the series',
+      );
+      let numbers = got.items.map(({ body }) => numberOf(body));
+      if (a.capabilities.duplicates === 'possible') numbers = [...new Set(numbers)];
       if (a.capabilities.ordering === 'none') numbers.sort((x, y) => x - y);
-      if (a.capabilities.duplicates === 'possible') assert.equal(new Set(numbers).size, SERIES);
-      else assert.deepEqual(numbers, [...Array(SERIES).keys()], 'the series arrived in another order');
+      assert.deepEqual(numbers, [...Array(SERIES).keys()], 'the series arrived in another order');
       assert.equal(new Set(got.items.map(({ session }) => session)).size, 1, 'one session');
     },
   },
