@@ -143,3 +143,12 @@ function session(client: Omit<PgClient, 'end'>, giveBack: (broken: Error | undef
     },
   };
 }
+
+export {
+  type ListenerEvent,
+  type ListenOptions,
+  ListenUnavailableError,
+  type PgListener,
+  pgListener,
+  type PgListenerOptions,
+} from './pg-listener.js';

@@ -3,7 +3,8 @@ import { delimiter, join } from 'node:path';
 import type { Command } from './supervised.js';
 
 /** The servers that tests can ask for. `mysql` is MariaDB unless an address names a MySQL server. */
-export type ServiceName = 'postgres' | 'mysql' | 'redis' | 'rabbitmq' | 'nats' | 'mqtt' | 'etcd';
+export type ServiceName =
+  'postgres' | 'mysql' | 'redis' | 'rabbitmq' | 'nats' | 'mqtt' | 'etcd' | 'pgbouncer';
 
 /** Where a private instance lives. */
 interface Place {

@@ -5,6 +5,7 @@ import { etcd } from './services/etcd.js';
 import { mqtt } from './services/mqtt.js';
 import { mysql } from './services/mysql.js';
 import { nats } from './services/nats.js';
+import { pgbouncer } from './services/pgbouncer.js';
 import { postgres } from './services/postgres.js';
 import { rabbitmq } from './services/rabbitmq.js';
 import { redis } from './services/redis.js';
@@ -18,6 +19,7 @@ const DESCRIPTORS: Readonly<Record<ServiceName, ServiceDescriptor>> = {
   nats,
   mqtt,
   etcd,
+  pgbouncer,
 };
 
 /** The descriptor of a kind of server; an unknown name is an error that lists those there are. */
