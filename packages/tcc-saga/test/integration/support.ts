@@ -1,11 +1,12 @@
 import { type EventChannel, randomId, systemRuntime } from '@quorate/runtime';
-import type {
-  SqlConnection,
-  SqlDatabase,
-  SqlResult,
-  SqlRow,
-  SqlTransaction,
-  TransactionOptions,
+import {
+  migrate,
+  type SqlConnection,
+  type SqlDatabase,
+  type SqlResult,
+  type SqlRow,
+  type SqlTransaction,
+  type TransactionOptions,
 } from '@quorate/sql';
 import { pgDatabase } from '@quorate/sql/pg';
 import { barrierMigrations, tccSagaMigrations } from '@quorate/tcc-saga';
