@@ -28,6 +28,7 @@ const db: SqlDatabase = {
     statements += 3;
     return plain.transaction(work, options);
   },
+  session: (work, options) => plain.session(work, options),
 };
 await migrate(db, { name: 'quorate_tcc_saga', migrations: tccSagaMigrations });
 

@@ -1,6 +1,7 @@
 import { type EventChannel, randomId, systemRuntime } from '@quorate/runtime';
 import {
   migrate,
+  type SessionOptions,
   type SqlConnection,
   type SqlDatabase,
   type SqlResult,
@@ -27,8 +28,8 @@ export async function sagaDatabase(): Promise<TestDatabase> {
   // Ending the pool does not wait for its sockets, and dropping the database closes those for it.
   pool.on('connect', (client) => client.on('error', () => undefined));
   const db = pgDatabase(pool);
-  for (const migration of [...tccSagaMigrations, ...barrierMigrations])
-    await db.query(migration.sql.postgres);
+  await migrate(db, { name: 'quorate_tcc_saga', migrations: tccSagaMigrations });
+  await migrate(db, { name: 'quorate_barrier', migrations: barrierMigrations });
   return {
     url: fresh.url,
     pool,
@@ -78,6 +79,10 @@ export class CountingDatabase implements SqlDatabase {
       this.#note('commit');
       return result;
     }, options);
+  }
+
+  session<T>(work: (connection: SqlConnection) => Promise<T>, options?: SessionOptions): Promise<T> {
+    return this.#db.session((connection) => work(this.#noting(connection)), options);
   }
 
   /** Resolves when one more statement was answered. */
