@@ -11,9 +11,8 @@ import {
 } from '@quorate/tcc-saga';
 import { freshDatabase } from '@quorate/testing';
 import { createPool } from 'mysql2/promise';
-import { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { deferred, uniqueId } from './support.js';
+import { deferred, testPool, uniqueId } from './support.js';
 
 interface Server {
   readonly db: SqlDatabase;
@@ -24,8 +23,7 @@ interface Server {
 
 async function postgres(): Promise<Server> {
   const fresh = await freshDatabase('postgres');
-  const pool = new Pool({ connectionString: fresh.url, max: 20 });
-  pool.on('connect', (client) => client.on('error', () => undefined));
+  const pool = testPool(fresh.url);
   return {
     db: pgDatabase(pool),
     waiting: `select count(*)::int as n from pg_stat_activity

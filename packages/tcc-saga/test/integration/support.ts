@@ -22,11 +22,19 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
+/** A pool whose connections may be ended by the server. */
+export function testPool(url: string): Pool {
+  const pool = new Pool({ connectionString: url, max: 20 });
+  // Ending the pool does not wait for its sockets, and dropping the database closes those for it.
+  const ignore = (): void => undefined;
+  pool.on('error', ignore);
+  pool.on('connect', (client) => client.on('error', ignore));
+  return pool;
+}
+
 export async function sagaDatabase(): Promise<TestDatabase> {
   const fresh = await freshDatabase('postgres');
-  const pool = new Pool({ connectionString: fresh.url, max: 20 });
-  // Ending the pool does not wait for its sockets, and dropping the database closes those for it.
-  pool.on('connect', (client) => client.on('error', () => undefined));
+  const pool = testPool(fresh.url);
   const db = pgDatabase(pool);
   await migrate(db, { name: 'quorate_tcc_saga', migrations: tccSagaMigrations });
   await migrate(db, { name: 'quorate_barrier', migrations: barrierMigrations });
