@@ -274,6 +274,7 @@ class TccCoordinator implements Coordinator {
     options: WaitOptions = {},
   ): Promise<TccOutcome<InputOf<Definition>, OutputsOf<Definition>>> {
     identifierOption('id', id);
+    if (options.timeoutMs !== undefined) numberOption('timeoutMs', options.timeoutMs);
     this.#refuseWhenClosed('wait');
     options.signal?.throwIfAborted();
     // Registered before the look, so that an end in between is not missed.
@@ -322,7 +323,7 @@ class TccCoordinator implements Coordinator {
       if (created) this.#begun(row);
       return created;
     } finally {
-      if (lease !== undefined) this.#worker.unreserve(created ? claimedBy(row) : undefined, sentAt);
+      if (lease !== undefined) await this.#worker.unreserve(created ? claimedBy(row) : undefined, sentAt);
       else if (created) this.wake();
     }
   }

@@ -228,7 +228,6 @@ export class Run {
     const row = this.#row(why, record);
     const before = why === 'decision' ? 'deciding' : why === 'retry' ? 'pausing' : 'ending';
     this.#point(before);
-    const sentAt = this.#host.runtime.monotonic();
     const hooked = why === 'end' && hasHook(this.#definition, record.status);
     const result = hooked ? await this.#writeWithHook(row) : await this.#writeAlone(row);
     this.#storing = false;
@@ -245,7 +244,6 @@ export class Run {
     }
     switch (why) {
       case 'decision':
-        this.renewed(sentAt);
         this.#watchLease();
         this.#attempt = 1;
         this.#instanceError = undefined;
@@ -268,8 +266,7 @@ export class Run {
     const common = { id: this.id, fence: this.fence, why, record };
     if (why === 'decision') return { ...common, error: undefined, attempts: 1, delayMs: leaseMs };
     if (why === 'end') return { ...common, error: undefined, attempts: this.#attempt, delayMs: 0 };
-    // An attempt counts from 1; a row that was inserted without a claim has none yet.
-    const delayMs = backoffDelayMs(runtime, Math.max(1, this.#attempt), this.#definition.retry);
+    const delayMs = backoffDelayMs(runtime, this.#attempt, this.#definition.retry);
     const leftMs = record.status === 'trying' ? Math.max(0, this.#untilDeadline()) : Number.POSITIVE_INFINITY;
     return {
       ...common,
@@ -282,8 +279,11 @@ export class Run {
   /** Writes until it is known whether the fence held: the write says the same however often it is repeated. */
   async #writeAlone(row: StoreRow): Promise<'stored' | 'fenced'> {
     for (let attempt = 1; ; attempt++) {
+      const sentAt = this.#host.runtime.monotonic();
       try {
-        return (await this.#host.store.store(row)) ? 'stored' : 'fenced';
+        if (!(await this.#host.store.store(row))) return 'fenced';
+        this.renewed(sentAt);
+        return 'stored';
       } catch (error) {
         this.#report('store', error);
         if (!(await this.#pauseBeforeRepeat(attempt))) return 'fenced';

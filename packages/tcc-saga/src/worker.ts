@@ -36,7 +36,7 @@ export class Worker {
   readonly #runs = new Map<string, Run>();
   /** Inserts under way that come with a lease: each will be a run. */
   #reserved = 0;
-  #state: 'new' | 'started' | 'closing' = 'new';
+  #state: 'new' | 'started' | 'closing' | 'closed' = 'new';
   #polling: Promise<void> | undefined;
   #pollTimer: Timer | undefined;
   #pollAt = Number.POSITIVE_INFINITY;
@@ -70,10 +70,11 @@ export class Worker {
   }
 
   /** Gives reserved room back: to the instance itself, when it was inserted. `sentAt` is from before the insert. */
-  unreserve(instance: ClaimedInstance | undefined, sentAt: number): void {
+  async unreserve(instance: ClaimedInstance | undefined, sentAt: number): Promise<void> {
     this.#reserved--;
-    if (instance !== undefined) this.#adopt(instance, sentAt);
-    else if (this.#room() === 1) this.pollWithin(0);
+    if (instance === undefined) this.#roomMade();
+    else if (this.#state === 'closed') await this.#giveBack([instance]);
+    else this.#adopt(instance, sentAt);
   }
 
   /** An instance was inserted in a transaction that may commit at any time: look again soon, then less and less. */
@@ -98,7 +99,7 @@ export class Worker {
     this.#state = 'closing';
     this.#pollTimer?.cancel();
     await this.#polling;
-    const { runtime, store } = this.#options;
+    const { runtime } = this.#options;
     if (this.#runs.size + this.#reserved > 0 && drainMs > 0) {
       const drained = new Promise<void>((resolve) => {
         this.#drained = resolve;
@@ -107,14 +108,20 @@ export class Worker {
       await Promise.race([drained, sleep(runtime, drainMs, { signal: limit.signal }).catch(() => undefined)]);
       limit.abort();
     }
+    this.#state = 'closed';
     const left = [...this.#runs.values()];
     for (const run of left) run.stop(new CoordinatorClosedError(`saga ${run.id} was given back`));
     this.#renewTimer?.cancel();
     // A write that is under way would otherwise take back the lease that is given up here.
     await Promise.allSettled([this.#renewing, ...left.map((run) => run.quiet())]);
-    if (left.length === 0) return;
+    await this.#giveBack(left);
+  }
+
+  /** Lets others take instances up at once. */
+  async #giveBack(held: readonly { readonly id: string; readonly fence: number }[]): Promise<void> {
+    if (held.length === 0) return;
     try {
-      await store.release(left);
+      await this.#options.store.release(held);
     } catch (error) {
       // The leases run out by themselves.
       this.#report('release', error);
@@ -123,6 +130,12 @@ export class Worker {
 
   #room(): number {
     return this.#options.concurrency - this.#runs.size - this.#reserved;
+  }
+
+  #roomMade(): void {
+    // A poll that finds no room does not look again by itself.
+    if (this.#room() === 1) this.pollWithin(0);
+    if (this.#runs.size + this.#reserved === 0) this.#drained?.();
   }
 
   async #poll(): Promise<void> {
@@ -142,9 +155,8 @@ export class Worker {
     const { store, runtime, owner, definitions, leaseMs, pollMs } = this.#options;
     let nextMs = pollMs;
     try {
-      for (;;) {
+      while (this.#state === 'started') {
         const room = this.#room();
-        // A run that ends makes room and polls.
         if (room <= 0) break;
         const sentAt = runtime.monotonic();
         const claimed = await store.claim(owner, definitions, room, leaseMs);
@@ -177,13 +189,13 @@ export class Worker {
       if (this.#runs.get(run.id) === run) this.#runs.delete(run.id);
       if (end.how === 'ended') this.#options.onEnded(end.outcome);
       else if (end.how === 'paused') this.pollWithin(end.delayMs);
-      if (this.#room() === 1) this.pollWithin(0);
-      if (this.#runs.size + this.#reserved === 0) this.#drained?.();
+      this.#roomMade();
     });
     run.start();
   }
 
   #scheduleRenewal(): void {
+    if (this.#state === 'closed') return;
     const { runtime, leaseMs } = this.#options;
     this.#renewTimer = runtime.setTimer(leaseMs / 3, () => {
       this.#renewing = this.#renew().finally(() => {
