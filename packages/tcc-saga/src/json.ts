@@ -1,7 +1,7 @@
 import { InvalidOptionError } from '@quorate/runtime';
 
 /** The most bytes of JSON that an input or an output may take. */
-export const MAX_JSON_BYTES = 1_048_576;
+const MAX_JSON_BYTES = 1_048_576;
 
 /** `value` as JSON. Throws {@link InvalidOptionError} where there is none, or too much of it. */
 export function encodeJson(what: string, value: unknown): string {

@@ -28,7 +28,7 @@ export function outputsOf(record: TccRecord): Record<string, unknown> {
 }
 
 /** Why tries refused or failed, by branch. */
-export function errorsOf(record: TccRecord): Record<string, string> {
+function errorsOf(record: TccRecord): Record<string, string> {
   return byBranch(record, (known) => known.tryError);
 }
 

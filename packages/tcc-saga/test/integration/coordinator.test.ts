@@ -518,6 +518,17 @@ describe('several coordinators', () => {
     await expect(closing.begin(definition, { input: null })).rejects.toThrow(CoordinatorClosedError);
   });
 
+  it('give back what was being begun while they closed', async () => {
+    const { definition, calls } = noting();
+    const closing = started([definition], { leaseMs: 60_000 });
+    const begun = closing.begin(definition, { input: null });
+    await closing.close({ drainMs: 0 });
+    const { id } = await begun;
+    expect(calls).toEqual([]);
+    const next = started([definition]);
+    await expect(next.wait(id, { timeoutMs: 5000 })).resolves.toMatchObject({ status: 'confirmed' });
+  });
+
   it('let what they work on finish when they close', async () => {
     const inTry = deferred();
     const release = deferred();
