@@ -13,6 +13,7 @@ import {
 import { type Incarnation, NONCE_BYTES, type Refusal, type RefusalCode } from './core/handshake-messages.js';
 import { subjectNames } from './core/subject-names.js';
 import type { TcpAuthSettings } from './tcp-options.js';
+import { closeGently, FAREWELL_MS, remoteOf } from './tcp-sockets.js';
 
 /** What a handshake needs to know of the link that it is made for. */
 export interface HandshakeContext {
@@ -64,6 +65,7 @@ export class TcpHandshake {
   readonly #decoder: FrameDecoder;
   readonly #deadline: Timer;
   readonly #remote: string;
+  readonly #runtime: Runtime;
   #over = false;
 
   /** With `target` as the dialler, without as the acceptor. */
@@ -75,7 +77,8 @@ export class TcpHandshake {
   ) {
     this.#socket = socket;
     this.#events = events;
-    this.#remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    this.#remote = remoteOf(socket);
+    this.#runtime = context.runtime;
     this.#machine = new Handshake(
       {
         self: context.self,
@@ -156,9 +159,10 @@ export class TcpHandshake {
     this.#finish();
     this.#decoder.stop();
     // What is left of the socket's life must neither throw nor keep bytes.
-    this.#socket.on('error', () => {});
+    this.#socket.on('error', () => this.#socket.destroy());
     this.#socket.resume();
-    this.#socket.destroySoon();
+    if (by === 'network') this.#socket.destroy();
+    else void closeGently(this.#socket, FAREWELL_MS, this.#runtime);
     this.#events.failed({ by, ...refusal, claimed: this.#machine.claimed, remote: this.#remote });
   }
 

@@ -1,17 +1,10 @@
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import {
-  connect as tlsConnect,
-  createSecureContext,
-  createServer as createTlsServer,
-  type SecureContextOptions,
-  Server as TlsServer,
-} from 'node:tls';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { type SecureContextOptions, Server as TlsServer } from 'node:tls';
 import {
   type Backoff,
   backoff,
   InvalidOptionError,
   numberOption,
-  QuorateError,
   type Runtime,
   type Timer,
 } from '@quorate/runtime';
@@ -27,66 +20,28 @@ import type {
 } from './contract.js';
 import { arbitrate, type EndedSession, follows, isArbiter, type RemoteEnd } from './core/handshake.js';
 import { type Incarnation, isNewer, type Refusal } from './core/handshake-messages.js';
+import { Dial } from './tcp-dial.js';
 import { tcpEvents } from './tcp-events.js';
 import {
   type Established,
   type HandshakeContext,
-  type HandshakeEvents,
   type HandshakeFailure,
   TcpHandshake,
 } from './tcp-handshake.js';
 import {
   type PeerAddress,
   peerAddresses,
+  type TcpLink,
   type TcpLinkOptions,
   type TcpSettings,
   tcpSettings,
   type TcpTlsOptions,
 } from './tcp-options.js';
+import { FAREWELL_MS, listen, remoteOf, secureContext } from './tcp-sockets.js';
 import { ChunkPool, type SessionOwner, TcpSession } from './tcp-session.js';
 
 /** How many accepted connections may be in their handshake at a time; further ones are cut. */
 const MAX_PENDING_HANDSHAKES = 256;
-/** How long a connection that is given up may take to deliver its goodbye. */
-const FAREWELL_MS = 1_000;
-
-/** The address to listen on could not be had. Nothing was started. Code `LISTEN_FAILED`. */
-export class TcpListenError extends QuorateError {
-  static override readonly brand: string = '@quorate/transport#TcpListenError';
-
-  readonly host: string;
-  readonly port: number;
-
-  constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
-    const hint =
-      cause.code === 'EADDRINUSE'
-        ? 'another process listens there; choose another port, or 0 for a free one'
-        : cause.message;
-    super('LISTEN_FAILED', `cannot listen on ${host}:${port} (${cause.code ?? 'unknown'}): ${hint}`, {
-      cause,
-    });
-    this.host = host;
-    this.port = port;
-  }
-}
-
-/** A {@link Link} over TCP or TLS. */
-export interface TcpLink extends Link, AsyncDisposable {
-  /** Where this link accepts connections, with the port that it really has; undefined unless it does. */
-  address(): PeerAddress | undefined;
-  /**
-   * Replaces the list of peers to connect to. New ones are dialled at once; the session with one that is no longer
-   * listed ends with `left`; a changed address is used from the next connection on. With `acceptUnknown` a peer
-   * that was taken off the list may still come back by itself.
-   */
-  setPeers(peers: Readonly<Record<NodeId, string>> | ReadonlyMap<NodeId, string>): void;
-  /**
-   * Replaces certificate, key and authorities, as when a certificate is renewed. Connections that exist stay.
-   * Only with `auth: { tls }`. Throws `InvalidOptionError` for what OpenSSL does not take, and changes nothing.
-   */
-  setTls(tls: TcpTlsOptions): void;
-}
-
 /** A peer that is listed, connected, or both. */
 interface Peer {
   readonly id: NodeId;
@@ -96,8 +51,8 @@ interface Peer {
   session: TcpSession | undefined;
   /** The last session that was over, for the arbiter to know. */
   ended: EndedSession | undefined;
-  /** Cancels the one attempt that is under way. */
-  cancelDial: (() => void) | undefined;
+  /** The one attempt that is under way. */
+  dial: Dial | undefined;
   retry: Timer | undefined;
 }
 
@@ -141,6 +96,7 @@ class SocketLink implements TcpLink, SessionOwner {
   readonly #handshakes = new Set<TcpHandshake>();
   #state: 'new' | 'starting' | 'started' | 'closed' = 'new';
   #events: LinkEvents | undefined;
+  #listening: Promise<void> | undefined;
   #server: Server | undefined;
   #tls: SecureContextOptions | undefined;
   #closed: Promise<void> | undefined;
@@ -182,7 +138,7 @@ class SocketLink implements TcpLink, SessionOwner {
     this.#state = 'starting';
     const { listen } = this.#settings;
     try {
-      if (listen !== undefined) await this.#listen(listen);
+      if (listen !== undefined) await (this.#listening = this.#listen(listen));
     } catch (error) {
       if (!this.#isClosed()) this.#state = 'new';
       throw error;
@@ -265,7 +221,7 @@ class SocketLink implements TcpLink, SessionOwner {
         this.#dial(added);
       } else if (known.address?.host !== address.host || known.address.port !== address.port) {
         known.address = address;
-        known.cancelDial?.();
+        cancelDial(known);
         known.delays.reset();
         this.#dial(known);
       }
@@ -321,14 +277,14 @@ class SocketLink implements TcpLink, SessionOwner {
       delays: backoff(this.runtime, this.#settings.reconnect),
       session: undefined,
       ended: undefined,
-      cancelDial: undefined,
+      dial: undefined,
       retry: undefined,
     };
   }
 
   #unlist(peer: Peer): void {
     peer.address = undefined;
-    peer.cancelDial?.();
+    cancelDial(peer);
     peer.retry?.cancel();
     if (peer.session === undefined) this.#peers.delete(peer.id);
     else void peer.session.farewell('removed', 'left', FAREWELL_MS);
@@ -354,58 +310,24 @@ class SocketLink implements TcpLink, SessionOwner {
     socket.once('close', () => this.#sockets.delete(socket));
   }
 
-  #listen({ host, port }: PeerAddress): Promise<void> {
+  async #listen(address: PeerAddress): Promise<void> {
     const { handshakeTimeoutMs } = this.#settings;
-    const accept = (socket: Socket): void => {
-      if (this.#isClosed()) socket.destroy();
-      else this.#accept(socket);
-    };
-    let server: Server;
-    if (this.#tls === undefined) {
-      server = createServer({ noDelay: true }, accept);
-    } else {
-      server = createTlsServer(
-        {
-          ...this.#tls,
-          requestCert: true,
-          rejectUnauthorized: true,
-          handshakeTimeout: handshakeTimeoutMs,
-          noDelay: true,
-        },
-        accept,
-      );
-      server.on('tlsClientError', (error: Error, socket: Socket) => {
-        const remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
-        this.#refused({
-          by: 'network',
-          code: 'unauthenticated',
-          text: error.message,
-          claimed: undefined,
-          remote,
-        });
-      });
-    }
-    server.on('connection', (socket: Socket) => {
-      if (this.#pendingInbound() >= MAX_PENDING_HANDSHAKES || this.#isClosed()) {
-        socket.destroy();
-        return;
-      }
-      this.#track(socket, 'inbound');
+    const server = await listen(address, this.#tls, handshakeTimeoutMs, {
+      connection: (socket) => {
+        const admitted = this.#pendingInbound() < MAX_PENDING_HANDSHAKES && !this.#isClosed();
+        if (admitted) this.#track(socket, 'inbound');
+        else socket.destroy();
+      },
+      accept: (socket) => {
+        if (socket.destroyed || this.#isClosed()) socket.destroy();
+        else this.#accept(socket);
+      },
+      tlsFailed: (socket, { message }) => {
+        const remote = remoteOf(socket);
+        this.#refused({ by: 'network', code: 'unauthenticated', text: message, claimed: undefined, remote });
+      },
     });
     this.#server = server;
-    return new Promise((resolve, reject) => {
-      const failed = (error: Error): void => {
-        this.#server = undefined;
-        reject(new TcpListenError(host, port, error));
-      };
-      server.once('error', failed);
-      server.listen({ host, port }, () => {
-        server.off('error', failed);
-        // A failed accept (too many open files) concerns that connection; the server goes on.
-        server.on('error', () => {});
-        resolve();
-      });
-    });
   }
 
   #pendingInbound(): number {
@@ -416,72 +338,46 @@ class SocketLink implements TcpLink, SessionOwner {
   }
 
   #accept(socket: Socket): void {
-    const handshake = new TcpHandshake(
-      this.#context(),
-      socket,
-      this.#handshakeEvents(true, (failure) => {
+    const handshake = new TcpHandshake(this.#context(), socket, {
+      authenticated: (remote) => this.#decide(remote),
+      established: (connection) => {
         this.#handshakes.delete(handshake);
-        if (failure !== undefined) this.#refused(failure);
-      }),
-    );
+        this.#establish(connection, true);
+      },
+      failed: (failure) => {
+        this.#handshakes.delete(handshake);
+        this.#refused(failure);
+      },
+    });
     this.#handshakes.add(handshake);
   }
 
   /** Begins an attempt to reach a listed peer, unless there is one, or a session. */
   #dial(peer: Peer): void {
     const { address } = peer;
-    const busy = peer.session !== undefined || peer.cancelDial !== undefined;
+    const busy = peer.session !== undefined || peer.dial !== undefined;
     if (address === undefined || busy || this.#state !== 'started') return;
     peer.retry?.cancel();
+    const context = this.#context();
     const { connectTimeoutMs } = this.#settings;
-    const { host, port } = address;
-    const socket =
-      this.#tls === undefined
-        ? connect({ host, port, noDelay: true })
-        : tlsConnect({
-            ...this.#tls,
-            host,
-            port,
-            // The name that counts is the node's, and is checked once the other end has told it.
-            checkServerIdentity: () => undefined,
-            ...(SERVER_NAME.test(host) ? { servername: host } : {}),
-          });
-    socket.setNoDelay(true);
-    this.#track(socket, 'outbound');
-    let handshake: TcpHandshake | undefined;
-    const settle = (failure?: HandshakeFailure | Error): void => {
-      if (peer.cancelDial !== cancel) return;
-      peer.cancelDial = undefined;
-      timer.cancel();
-      if (handshake !== undefined) this.#handshakes.delete(handshake);
-      if (failure instanceof Error) this.#unreachable(peer, failure);
-      else if (failure !== undefined) this.#refused(failure);
-      if (failure !== undefined) this.#redial(peer);
-    };
-    const cancel = (): void => {
-      settle();
-      handshake?.refuse('closing', 'the attempt was given up');
-      socket.destroy();
-    };
-    const failed = (error: Error): void => {
-      settle(error);
-      socket.destroy();
-    };
-    const timer = this.runtime.setTimer(connectTimeoutMs, () => {
-      failed(new Error(`no connection within ${connectTimeoutMs} ms`));
-    });
-    peer.cancelDial = cancel;
-    socket.once('error', failed);
-    socket.once(this.#tls === undefined ? 'connect' : 'secureConnect', () => {
-      timer.cancel();
-      if (peer.cancelDial !== cancel) return;
-      handshake = new TcpHandshake(this.#context(), socket, this.#handshakeEvents(false, settle), {
-        id: peer.id,
-        ended: peer.ended,
-      });
-      socket.off('error', failed);
-      this.#handshakes.add(handshake);
-    });
+    const target = { id: peer.id, ended: peer.ended };
+    peer.dial = new Dial(
+      { context, address, tls: this.#tls, connectTimeoutMs, target },
+      {
+        authenticated: (remote) => this.#decide(remote),
+        established: (connection) => {
+          peer.dial = undefined;
+          this.#establish(connection, false);
+        },
+        failed: (failure) => {
+          peer.dial = undefined;
+          if (failure instanceof Error) this.#unreachable(peer, failure);
+          else this.#refused(failure);
+          this.#redial(peer);
+        },
+      },
+    );
+    this.#track(peer.dial.socket, 'outbound');
   }
 
   #redial(peer: Peer): void {
@@ -493,17 +389,6 @@ class SocketLink implements TcpLink, SessionOwner {
   }
 
   // Who gets the session
-
-  #handshakeEvents(inbound: boolean, settle: (failure?: HandshakeFailure) => void): HandshakeEvents {
-    return {
-      authenticated: (remote) => this.#decide(remote),
-      established: (connection) => {
-        settle();
-        this.#establish(connection, inbound);
-      },
-      failed: settle,
-    };
-  }
 
   #decide(remote: RemoteEnd): number | undefined | Refusal {
     const peer = this.#peers.get(remote.id);
@@ -539,7 +424,7 @@ class SocketLink implements TcpLink, SessionOwner {
       this.#peers.set(remote.id, peer);
     }
     peer.retry?.cancel();
-    peer.cancelDial?.();
+    cancelDial(peer);
     const number = ++this.#sessions;
     peer.session = new TcpSession(this, socket, decoder, {
       peer: remote,
@@ -553,7 +438,7 @@ class SocketLink implements TcpLink, SessionOwner {
         peer: remote.id,
         session: number,
         direction: inbound ? 'inbound' : 'outbound',
-        remote: `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
+        remote: remoteOf(socket),
       });
     }
     this.#events?.up(remote.id, number);
@@ -572,7 +457,9 @@ class SocketLink implements TcpLink, SessionOwner {
   }
 
   async #close(drainMs: number): Promise<void> {
+    const starting = this.#state === 'starting';
     this.#state = 'closed';
+    if (starting) await this.#listening?.catch(() => {});
     const server = this.#server;
     const serverClosed = new Promise<void>((resolve) => {
       if (server === undefined) resolve();
@@ -581,7 +468,7 @@ class SocketLink implements TcpLink, SessionOwner {
     const sessions: TcpSession[] = [];
     for (const peer of this.#peers.values()) {
       peer.retry?.cancel();
-      peer.cancelDial?.();
+      cancelDial(peer);
       if (peer.session !== undefined) sessions.push(peer.session);
     }
     for (const handshake of this.#handshakes) handshake.refuse('closing', 'this node is shutting down');
@@ -601,32 +488,12 @@ class SocketLink implements TcpLink, SessionOwner {
   }
 }
 
+function cancelDial(peer: Peer): void {
+  peer.dial?.cancel();
+  peer.dial = undefined;
+}
+
 const REASONS = {
   duplicate: 'there is a session between these two nodes already',
   superseded: 'a process of that name which started later has the session; is the name used twice?',
 } as const;
-
-/** What TLS takes as a server's name: a host name, and not an address. */
-const SERVER_NAME = /^(?=.*[A-Za-z])[A-Za-z0-9.-]+$/;
-
-function secureContext(tls: TcpTlsOptions): SecureContextOptions {
-  const { ca, cert, key, passphrase, minVersion = 'TLSv1.3' } = tls;
-  const pem = (part: string | Uint8Array): string | Buffer =>
-    typeof part === 'string' ? part : Buffer.from(part);
-  const authorities = typeof ca === 'string' || ca instanceof Uint8Array ? [ca] : ca;
-  const options: SecureContextOptions = {
-    ca: authorities.map(pem),
-    cert: pem(cert),
-    key: pem(key),
-    minVersion,
-    ...(passphrase === undefined ? {} : { passphrase }),
-  };
-  try {
-    createSecureContext(options);
-  } catch (error) {
-    // Neither the key nor the passphrase may show up in the error.
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new InvalidOptionError('auth.tls', reason, 'PEM text of authorities, a certificate and its key');
-  }
-  return options;
-}

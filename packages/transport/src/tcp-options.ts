@@ -12,7 +12,7 @@ import {
   type Runtime,
   systemRuntime,
 } from '@quorate/runtime';
-import { FRAME_OVERHEAD_BYTES, type NodeId } from './contract.js';
+import { FRAME_OVERHEAD_BYTES, type Link, type NodeId } from './contract.js';
 import { FRAME_HEADER_BYTES } from './core/frame.js';
 import { namesNode } from './core/subject-names.js';
 
@@ -127,6 +127,23 @@ export interface TcpLinkOptions {
 export interface PeerAddress {
   readonly host: string;
   readonly port: number;
+}
+
+/** A {@link Link} over TCP or TLS. */
+export interface TcpLink extends Link, AsyncDisposable {
+  /** Where this link accepts connections, with the port that it really has; undefined unless it does. */
+  address(): PeerAddress | undefined;
+  /**
+   * Replaces the list of peers to connect to. New ones are dialled at once; the session with one that is no longer
+   * listed ends with `left`; a changed address is used from the next connection on. With `acceptUnknown` a peer
+   * that was taken off the list may still come back by itself.
+   */
+  setPeers(peers: Readonly<Record<NodeId, string>> | ReadonlyMap<NodeId, string>): void;
+  /**
+   * Replaces certificate, key and authorities, as when a certificate is renewed. Connections that exist stay.
+   * Only with `auth: { tls }`. Throws `InvalidOptionError` for what OpenSSL does not take, and changes nothing.
+   */
+  setTls(tls: TcpTlsOptions): void;
 }
 
 /** The options after validation. */

@@ -12,6 +12,7 @@ import {
   writeFrameHeader,
 } from './core/frame.js';
 import type { CurrentSession, RemoteEnd } from './core/handshake.js';
+import { closeGently } from './tcp-sockets.js';
 
 /** Frames of one turn of the event loop are gathered in chunks of this size, and a full chunk is written at once. */
 const CHUNK_BYTES = 64 * 1024;
@@ -84,7 +85,6 @@ export class TcpSession implements FrameSink {
   readonly #decoder: FrameDecoder;
   #queuedBytes = 0;
   #over = false;
-  #failure: Error | undefined;
 
   #chunk: Buffer | undefined;
   #chunkBytes = 0;
@@ -121,15 +121,16 @@ export class TcpSession implements FrameSink {
       this.#heardSinceBeat = true;
       decoder.push(chunk);
     });
+    // A broken record of TLS is an error without a close.
     socket.on('error', (error) => {
-      this.#failure = error;
+      this.end('error', error.message);
     });
     // The peer sends no more. A half-open session is of no use: it is over at once, not when our side has flushed.
     socket.on('end', () => {
       this.end('closed');
     });
     socket.on('close', () => {
-      this.end(this.#failure === undefined ? 'closed' : 'error', this.#failure?.message);
+      this.end('closed');
     });
     this.#armHeartbeat();
   }
@@ -275,26 +276,4 @@ export class TcpSession implements FrameSink {
       this.#armHeartbeat();
     });
   }
-}
-
-/**
- * Ends a connection in order: what is queued goes out, then the end of the stream, and the other end's is waited
- * for, so that no reset overtakes the last bytes. After `drainMs` it is cut.
- */
-export function closeGently(socket: Socket, drainMs: number, runtime: Runtime): Promise<void> {
-  return new Promise((resolve) => {
-    if (socket.closed) {
-      resolve();
-      return;
-    }
-    const cut = runtime.setTimer(drainMs, () => {
-      socket.destroy();
-    });
-    socket.once('close', () => {
-      cut.cancel();
-      resolve();
-    });
-    socket.once('end', () => socket.destroySoon());
-    socket.end();
-  });
 }

@@ -11,5 +11,13 @@ export {
   type TcpUnreachableEvent,
   type TcpUpEvent,
 } from './tcp-events.js';
-export { createTcpLink, type TcpLink, TcpListenError } from './tcp-link.js';
-export type { PeerAddress, SharedSecret, TcpAuth, TcpLinkOptions, TcpTlsOptions } from './tcp-options.js';
+export { createTcpLink } from './tcp-link.js';
+export type {
+  PeerAddress,
+  SharedSecret,
+  TcpAuth,
+  TcpLink,
+  TcpLinkOptions,
+  TcpTlsOptions,
+} from './tcp-options.js';
+export { TcpListenError } from './tcp-sockets.js';

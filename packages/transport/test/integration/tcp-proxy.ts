@@ -17,10 +17,11 @@ export class Proxy implements AsyncDisposable {
   /** What the dialling ends have sent so far, connection by connection. */
   readonly recorded: Buffer[][] = [];
 
-  private constructor(target: string) {
-    const [host = '', port] = target.split(':');
+  /** `target` is asked for each connection; while it gives nothing the connection is reset. */
+  constructor(target: () => string | undefined) {
     this.#server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
-      if (this.#refusing) {
+      const [host = '', port] = target()?.split(':') ?? [];
+      if (this.#refusing || host === '') {
         near.resetAndDestroy();
         return;
       }
@@ -45,7 +46,8 @@ export class Proxy implements AsyncDisposable {
           if (!this.#stalled) to.end();
         });
         from.on('close', () => {
-          if (!this.#stalled && this.#pairs.has(pair)) to.destroy();
+          if (this.#stalled || !this.#pairs.delete(pair)) return;
+          to.destroy();
         });
       }
       if (this.#stalled) this.#pause(pair);
@@ -53,18 +55,23 @@ export class Proxy implements AsyncDisposable {
   }
 
   static async to(target: string): Promise<Proxy> {
-    const proxy = new Proxy(target);
-    proxy.#server.listen(0, '127.0.0.1');
-    await once(proxy.#server, 'listening');
+    const proxy = new Proxy(() => target);
+    await proxy.listen();
     return proxy;
+  }
+
+  async listen(): Promise<void> {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
   }
 
   get address(): string {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** How many connections there are. */
   get connections(): number {
-    return this.recorded.length;
+    return this.#pairs.size;
   }
 
   /** Resets every connection at both ends. New ones are let through. */
@@ -113,9 +120,12 @@ export class Proxy implements AsyncDisposable {
     }
   }
 
-  /** Says something to the targets in the name of the dialling ends. */
-  inject(bytes: Uint8Array): void {
-    for (const { far } of this.#pairs) far.write(bytes);
+  /** Says something to one end of every connection in the name of the other, and ends the connection if asked to. */
+  inject(bytes: Uint8Array, to: 'near' | 'far' = 'far', end = false): void {
+    for (const pair of this.#pairs) {
+      pair[to].write(bytes);
+      if (end) pair[to].end();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { InvalidOptionError } from '@quorate/runtime';
 import { createTcpLink, type TcpLinkOptions, type TcpTlsOptions } from '@quorate/transport/tcp';
@@ -90,6 +92,25 @@ describe('mutual TLS', () => {
     await b.unreachable('a');
     await plain.refused('protocol');
     expect([a.log, b.log, plain.log]).toEqual([[], [], []]);
+  });
+
+  test('strangers who never speak TLS cannot have more than 256 connections, and do not keep nodes out', async () => {
+    const a = await node('a', { handshakeTimeoutMs: 60_000 });
+    const [host = '', port] = a.address.split(':');
+    const dial = async (): Promise<Socket> => {
+      const socket = connect({ host, port: Number(port) });
+      await once(socket, 'connect');
+      return socket;
+    };
+    const silent = await Promise.all(Array.from({ length: 256 }, dial));
+    const oneMore = await dial();
+    await once(oneMore.resume(), 'close');
+    expect(silent.filter(({ destroyed }) => destroyed)).toEqual([]);
+    silent[0]?.destroy();
+    await a.refused('unauthenticated');
+    const b = await node('b', { peers: { a: a.address } });
+    await b.up('a');
+    for (const socket of silent) socket.destroy();
   });
 
   test('a certificate may name the node by a URI, and verifyNodeId decides otherwise', async () => {

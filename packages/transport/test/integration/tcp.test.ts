@@ -368,6 +368,15 @@ describe('start and close', () => {
     await expect(b.start()).rejects.toMatchObject({ code: 'CLOSED' });
   });
 
+  test('close while it starts leaves nothing that listens', async () => {
+    const a = nodes.make('a');
+    const starting = a.start();
+    const closing = a.link.close(0);
+    await expect(starting).rejects.toMatchObject({ code: 'CLOSED' });
+    await closing;
+    expect(a.link.address()).toBeUndefined();
+  });
+
   test('close does not wait longer than it may for a peer that reads nothing', async () => {
     const a = await node('a');
     const proxy = await proxyTo(a);
