@@ -9,15 +9,7 @@ import {
   type Timer,
 } from '@quorate/runtime';
 import { TransportError } from '@quorate/transport';
-import type {
-  Capabilities,
-  DownReason,
-  Link,
-  LinkEvents,
-  LinkPeer,
-  NodeId,
-  SendOutcome,
-} from './contract.js';
+import type { Capabilities, DownReason, LinkEvents, LinkPeer, NodeId, SendOutcome } from './contract.js';
 import { arbitrate, type EndedSession, follows, isArbiter, type RemoteEnd } from './core/handshake.js';
 import { type Incarnation, isNewer, type Refusal } from './core/handshake-messages.js';
 import { Dial } from './tcp-dial.js';
