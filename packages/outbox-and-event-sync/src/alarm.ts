@@ -1,9 +1,11 @@
 import type { Runtime, Timer } from '@quorate/runtime';
 
-/** A wait that can be cut short. A ring that nobody waits for is kept for the next wait. */
+/** A wait that can be cut short. What comes while nobody waits is kept for the next wait. */
 export class Alarm {
   readonly #runtime: Runtime;
   #rung = false;
+  /** The latest moment at which the next wait may end. */
+  #notAfter = Number.POSITIVE_INFINITY;
   #timer: Timer | undefined;
   #dueAt = 0;
   #wake: (() => void) | undefined;
@@ -17,10 +19,11 @@ export class Alarm {
     if (!this.#rung) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        this.#arm(delayMs);
+        this.#arm(Math.min(delayMs, this.#notAfter - this.#runtime.monotonic()));
       });
     }
     this.#rung = false;
+    this.#notAfter = Number.POSITIVE_INFINITY;
     this.#wake = undefined;
     this.#timer?.cancel();
   }
@@ -31,9 +34,11 @@ export class Alarm {
     this.#wake?.();
   }
 
-  /** Ends the wait within `delayMs`. Does nothing while nobody waits. */
+  /** Ends the wait within `delayMs` from now. */
   ringWithin(delayMs: number): void {
-    if (this.#wake !== undefined && this.#runtime.monotonic() + delayMs < this.#dueAt) this.#arm(delayMs);
+    const due = this.#runtime.monotonic() + delayMs;
+    if (this.#wake === undefined) this.#notAfter = Math.min(this.#notAfter, due);
+    else if (due < this.#dueAt) this.#arm(delayMs);
   }
 
   #arm(delayMs: number): void {

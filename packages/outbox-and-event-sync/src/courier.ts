@@ -2,11 +2,10 @@ import { abortable, backoff, type Deadline, deadline, sleep } from '@quorate/run
 import { CallJudge, type InFlight, type PublishOutcome } from './core/delivery.js';
 import { LeaseLostError, RelayClosedError } from './errors.js';
 import { relayErrors, relayFailed, relaySettled } from './events.js';
-import type { Topics } from './message.js';
 import type { RelaySettings } from './relay-options.js';
 import type { Fetched, Judged, RelayStore } from './relay-store.js';
 
-interface Call<T extends Topics> {
+interface Call<T extends object> {
   readonly messages: readonly Fetched<T>[];
   readonly deadline: Deadline;
 }
@@ -18,7 +17,7 @@ interface Call<T extends Topics> {
  * being written, so that many small calls share one statement. A message stays in flight from `accept` until its
  * verdict is written.
  */
-export class Courier<T extends Topics> {
+export class Courier<T extends object> {
   readonly #settings: RelaySettings<T>;
   readonly #store: RelayStore<T>;
   readonly #inFlight: InFlight<Fetched<T>>;

@@ -20,7 +20,7 @@ export {
   type RelaySettledEvent,
 } from './events.js';
 export { createInbox, type Inbox, type InboxOptions, type OnceResult, type PruneOptions } from './inbox.js';
-export type { Message, OutgoingMessage, Topics } from './message.js';
+export type { Message, OutgoingMessage, TopicMessage, Topics } from './message.js';
 export { inboxMigrations, outboxMigrations, outboxMigrationsWith } from './migrations.js';
 export { createOutbox, type Outbox, type OutboxOptions, type OutboxStatus } from './outbox.js';
 export type { Handlers, MessageHandler, PublishBatch } from './publisher.js';

@@ -2,7 +2,6 @@ import { abortable, sleep, type Runtime, type Timer } from '@quorate/runtime';
 import { planLeases } from './core/assignment.js';
 import { relayErrors, relayLeases } from './events.js';
 import type { Leases, RelayStore } from './relay-store.js';
-import type { Topics } from './message.js';
 
 /** What the keeper of the leases needs to know of, and tells, the rest of the relay. */
 export interface LeaseKeeperHooks {
@@ -20,7 +19,7 @@ export interface LeaseKeeperHooks {
  * A lease counts from the moment at which its renewal was sent, by the local monotonic clock; the database counts
  * from later on. So this side lets go first: at nine tenths of the lease, whatever became of the renewals.
  */
-export class LeaseKeeper<T extends Topics> {
+export class LeaseKeeper<T extends object> {
   readonly #store: RelayStore<T>;
   readonly #runtime: Runtime;
   readonly #owner: string;

@@ -6,7 +6,7 @@ import { InvalidMessageError } from './errors.js';
 export type Topics = Record<string, unknown>;
 
 /** A message to publish. */
-export type OutgoingMessage<T extends Topics = Topics> = {
+export type OutgoingMessage<T extends object = Topics> = {
   [K in keyof T & string]: {
     /** What happened, such as `order.confirmed`. 1 to 255 bytes. */
     readonly topic: K;
@@ -27,23 +27,26 @@ export type OutgoingMessage<T extends Topics = Topics> = {
   };
 }[keyof T & string];
 
-/** A message on its way to the publisher. */
-export type Message<T extends Topics = Topics> = {
-  [K in keyof T & string]: {
-    readonly id: string;
-    readonly topic: K;
-    readonly key: string;
-    readonly payload: T[K];
-    readonly headers: Readonly<Record<string, string>>;
-    /** When it was published: milliseconds since the Unix epoch by the database's clock. */
-    readonly createdAt: number;
-    /** How often it was tried and failed. */
-    readonly attempts: number;
-    /** `key`'s share of the work: its hash modulo the number of partitions. */
-    readonly partition: number;
-    /** Its place in the partition; rises with every message of a key. */
-    readonly seq: number;
-  };
+/** A message of one topic, on its way to the publisher. */
+export interface TopicMessage<K extends string, P> {
+  readonly id: string;
+  readonly topic: K;
+  readonly key: string;
+  readonly payload: P;
+  readonly headers: Readonly<Record<string, string>>;
+  /** When it was published: milliseconds since the Unix epoch by the database's clock. */
+  readonly createdAt: number;
+  /** How often it was tried and failed. */
+  readonly attempts: number;
+  /** `key`'s share of the work: its hash modulo the number of partitions. */
+  readonly partition: number;
+  /** Its place in the partition; rises with every message of a key. */
+  readonly seq: number;
+}
+
+/** A message on its way to the publisher: comparing its `topic` tells what its `payload` is. */
+export type Message<T extends object = Topics> = {
+  [K in keyof T & string]: TopicMessage<K, T[K]>;
 }[keyof T & string];
 
 /** The bounds of what may be published, in bytes of JSON. */

@@ -52,7 +52,7 @@ export interface OutboxStatus {
 }
 
 /** Publishes within transactions. */
-export interface Outbox<T extends Topics = Topics> {
+export interface Outbox<T extends object = Topics> {
   /**
    * Adds messages to the outbox as part of `tx`: they are published if and only if it commits, those of one topic and
    * key in the order of the commits and, within a call, in the order given. One statement, whatever their number.
@@ -80,7 +80,7 @@ const PUBLISH = sql.publish.replace('{lock_class}', String(LOCK_CLASS));
  * Publishes messages in the transactions of a service. The payloads are checked against `Topics` at compile time:
  * `createOutbox<{ 'order.confirmed': { orderId: string } }>()`.
  */
-export function createOutbox<T extends Topics = Topics>(options: OutboxOptions = {}): Outbox<T> {
+export function createOutbox<T extends object = Topics>(options: OutboxOptions = {}): Outbox<T> {
   const runtime = options.runtime ?? systemRuntime;
   const order = choiceOption('order', options.order ?? 'commit', ['commit', 'insert']);
   const bounds = {

@@ -1,7 +1,7 @@
 import { describeValue } from '@quorate/runtime';
 import type { PublishOutcome } from './core/delivery.js';
 import { InvalidOutcomeError, NoHandlerError } from './errors.js';
-import type { Message, Topics } from './message.js';
+import type { Message, TopicMessage, Topics } from './message.js';
 
 /**
  * Hands messages over to where they shall go, and says what became of each, in the same order.
@@ -11,34 +11,35 @@ import type { Message, Topics } from './message.js';
  * When `signal` aborts the lease is about to end or the call took too long: stop, another relay takes over. What
  * is published after that arrives twice.
  */
-export type PublishBatch<T extends Topics = Topics> = (
+export type PublishBatch<T extends object = Topics> = (
   messages: readonly Message<T>[],
   signal: AbortSignal,
 ) => Promise<readonly PublishOutcome[]>;
 
 /** Handles one message; it is published when this resolves, and failed when it throws. */
-export type MessageHandler<T extends Topics, K extends keyof T & string> = (
-  message: Extract<Message<T>, { readonly topic: K }>,
-  signal: AbortSignal,
-) => unknown;
+export type MessageHandler<K extends string = string, P = unknown> = {
+  // A method, because its parameter then need not fit the message of every topic: without known topics TypeScript
+  // takes the name of the property for the topic, and compares the handler with one for any string.
+  handle(message: TopicMessage<K, P>, signal: AbortSignal): unknown;
+}['handle'];
 
 /** A handler per topic. Messages of one topic and key are handled one after the other, others side by side. */
-export type Handlers<T extends Topics = Topics> = {
-  readonly [K in keyof T & string]?: MessageHandler<T, K>;
+export type Handlers<T extends object = Topics> = {
+  readonly [K in keyof T & string]?: MessageHandler<K, T[K]>;
 };
 
 /** Receives the outcome of each message as soon as it is known. */
 export type Report = (index: number, outcome: PublishOutcome) => void;
 
 /** Publishes one call. Reports every outcome before it resolves; when it rejects the rest has failed. */
-export type PublishCall<T extends Topics> = (
+export type PublishCall<T extends object> = (
   messages: readonly Message<T>[],
   signal: AbortSignal,
   report: Report,
 ) => Promise<void>;
 
 /** A batch publisher as the relay calls it. */
-export function callBatch<T extends Topics>(publish: PublishBatch<T>): PublishCall<T> {
+export function callBatch<T extends object>(publish: PublishBatch<T>): PublishCall<T> {
   return async (messages, signal, report) => {
     const outcomes: unknown = await publish(messages, signal);
     if (!Array.isArray(outcomes) || outcomes.length !== messages.length)
@@ -53,14 +54,14 @@ export function callBatch<T extends Topics>(publish: PublishBatch<T>): PublishCa
 }
 
 /** Handlers as the relay calls them, with the messages of one key. */
-export function callHandlers<T extends Topics>(handlers: Handlers<T>): PublishCall<T> {
+export function callHandlers<T extends object>(handlers: Handlers<T>): PublishCall<T> {
   const known = Object.keys(handlers);
   return async (messages, signal, report) => {
     for (const [index, message] of messages.entries()) {
       signal.throwIfAborted();
       // The handler of a message's topic takes that topic's messages: the pair that the index type cannot express.
       const handler = Object.hasOwn(handlers, message.topic)
-        ? (handlers[message.topic] as MessageHandler<Topics, string> | undefined)
+        ? (handlers[message.topic] as MessageHandler | undefined)
         : undefined;
       try {
         if (handler === undefined) throw new NoHandlerError(message.topic, known);

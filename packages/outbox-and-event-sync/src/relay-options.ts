@@ -16,13 +16,13 @@ import type { Topics } from './message.js';
 import { callBatch, callHandlers, type Handlers, type PublishBatch, type PublishCall } from './publisher.js';
 
 /**
- * Listens for hints that something was committed: calls `wake` for every hint, and whenever hints may have been
- * missed. Resolves once it listens.
+ * Begins to listen for hints that something was committed, and calls `wake` for every hint and whenever hints may have
+ * been missed. Resolves, once it listens, with a function that ends it.
  */
-export type HintSource = (wake: () => void) => Promise<AsyncDisposable>;
+export type HintSource = (wake: () => void) => Promise<() => Promise<void>>;
 
 /** How a relay works. */
-export interface RelayOptions<T extends Topics = Topics> {
+export interface RelayOptions<T extends object = Topics> {
   /** The database with the outbox. The relay uses up to three of its connections at a time. PostgreSQL. */
   readonly db: SqlDatabase;
   /** Where messages go: one function for batches, or a handler per topic. */
@@ -95,7 +95,7 @@ export interface RelayOptions<T extends Topics = Topics> {
 }
 
 /** Options with every default in place. */
-export interface RelaySettings<T extends Topics> {
+export interface RelaySettings<T extends object> {
   readonly db: SqlDatabase;
   readonly publish: PublishCall<T>;
   readonly shape: CallShape;
@@ -115,7 +115,7 @@ const MAX_BATCH = 10_000;
 const MAX_OWNER_BYTES = 200;
 
 /** Checks the options and fills in the defaults. Throws `InvalidOptionError`, which names the option. */
-export function relaySettings<T extends Topics>(options: RelayOptions<T>): RelaySettings<T> {
+export function relaySettings<T extends object>(options: RelayOptions<T>): RelaySettings<T> {
   const { db, publish, runtime = systemRuntime } = options;
   if (typeof (db as Partial<SqlDatabase> | undefined)?.transaction !== 'function')
     throw new InvalidOptionError('db', db, 'a SqlDatabase, such as pgDatabase(pool) of @quorate/sql/pg');
@@ -155,7 +155,7 @@ export function relaySettings<T extends Topics>(options: RelayOptions<T>): Relay
   };
 }
 
-function handlersOption<T extends Topics>(handlers: Handlers<T>): Handlers<T> {
+function handlersOption<T extends object>(handlers: Handlers<T>): Handlers<T> {
   if (typeof handlers !== 'object' || (handlers as unknown) === null || Object.keys(handlers).length === 0)
     throw new InvalidOptionError('publish', handlers, 'a function, or an object with a handler per topic');
   for (const [topic, handler] of Object.entries(handlers)) {

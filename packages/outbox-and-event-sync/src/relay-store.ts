@@ -1,18 +1,19 @@
-import type { SqlDatabase } from '@quorate/sql';
+import { abortable, deadline, type Runtime } from '@quorate/runtime';
+import type { SqlDatabase, SqlResult } from '@quorate/sql';
 import type { Deliverable, Verdict } from './core/delivery.js';
 import { OutboxNotMigratedError } from './errors.js';
 import type { Message, Topics } from './message.js';
 import { sql } from './sql.gen.js';
 
 /** A message in the hands of a relay. */
-export interface Fetched<T extends Topics = Topics> extends Deliverable {
+export interface Fetched<T extends object = Topics> extends Deliverable {
   readonly message: Message<T>;
   /** The fence of its partition when it was fetched. */
   readonly fence: string;
 }
 
 /** A message and what is to become of it. */
-export interface Judged<T extends Topics = Topics> {
+export interface Judged<T extends object = Topics> {
   readonly fetched: Fetched<T>;
   readonly verdict: Verdict;
 }
@@ -44,27 +45,34 @@ interface MessageColumns {
 const MAX_REASON_CHARACTERS = 2_000;
 
 /** The statements of a relay. Leases are kept by the clock of the database, so that no relay's clock matters. */
-export class RelayStore<T extends Topics> {
+export class RelayStore<T extends object> {
   readonly #db: SqlDatabase;
+  readonly #runtime: Runtime;
   readonly #owner: string;
   readonly #leaseMs: number;
 
-  constructor(db: SqlDatabase, owner: string, leaseMs: number) {
-    this.#db = db;
-    this.#owner = owner;
-    this.#leaseMs = leaseMs;
+  constructor(options: {
+    readonly db: SqlDatabase;
+    readonly runtime: Runtime;
+    readonly owner: string;
+    readonly leaseMs: number;
+  }) {
+    this.#db = options.db;
+    this.#runtime = options.runtime;
+    this.#owner = options.owner;
+    this.#leaseMs = options.leaseMs;
   }
 
   /** Throws {@link OutboxNotMigratedError} unless the tables are there. */
   async check(): Promise<void> {
-    const { rows } = await this.#db.query<{ found: boolean }>(
-      `select to_regclass('outbox_key_block') is not null as found`,
+    const { rows } = await this.#query<{ found: boolean }>(
+      `select to_regprocedure('outbox_fetch(integer[],integer[],integer)') is not null as found`,
     );
     if (rows[0]?.found !== true) throw new OutboxNotMigratedError('the outbox tables are missing');
   }
 
   async heartbeat(leases: Leases): Promise<Heartbeat> {
-    const { rows } = await this.#db.query<{ view: string }>(sql.heartbeat, [
+    const { rows } = await this.#query<{ view: string }>(sql.heartbeat, [
       this.#owner,
       this.#leaseMs,
       [...leases.keys()],
@@ -74,7 +82,7 @@ export class RelayStore<T extends Topics> {
   }
 
   async acquire(count: number, held: Leases): Promise<Map<number, string>> {
-    const { rows } = await this.#db.query<{ partition: number; fence: string }>(sql.acquire, [
+    const { rows } = await this.#query<{ partition: number; fence: string }>(sql.acquire, [
       this.#owner,
       this.#leaseMs,
       count,
@@ -84,13 +92,13 @@ export class RelayStore<T extends Topics> {
   }
 
   async release(leases: Leases): Promise<void> {
-    await this.#db.query(sql.release, [this.#owner, [...leases.keys()], [...leases.values()]]);
+    await this.#query(sql.release, [this.#owner, [...leases.keys()], [...leases.values()]]);
   }
 
   /** Gives up everything, so that other relays need not wait for the leases to end. */
   async leave(leases: Leases): Promise<void> {
     await this.release(leases);
-    await this.#db.query('delete from outbox_relay where owner = $1', [this.#owner]);
+    await this.#query('delete from outbox_relay where owner = $1', [this.#owner]);
   }
 
   async fetch(
@@ -99,7 +107,7 @@ export class RelayStore<T extends Topics> {
     keysInFlight: readonly number[],
     limit: number,
   ): Promise<Fetched<T>[]> {
-    const { rows } = await this.#db.query<MessageColumns>(sql.fetch, [partitions, keysInFlight, limit]);
+    const { rows } = await this.#query<MessageColumns>(sql.fetch, [partitions, keysInFlight, limit]);
     return rows.map((row) => {
       const seq = Number(row.seq);
       const { partition, topic, key, attempts } = row;
@@ -139,9 +147,9 @@ export class RelayStore<T extends Topics> {
         failed.push({ fetched, delayMs: null, error: verdict.error, block: verdict.blockKey });
     }
     let settled = 0;
-    if (acked.length > 0) settled += (await this.#db.query(sql.ack, this.#places(acked))).rowCount;
+    if (acked.length > 0) settled += (await this.#query(sql.ack, this.#places(acked))).rowCount;
     if (failed.length > 0) {
-      const { rows } = await this.#db.query<{ settled: number }>(sql.fail, [
+      const { rows } = await this.#query<{ settled: number }>(sql.fail, [
         ...this.#places(failed.map(({ fetched }) => fetched)),
         failed.map(({ error }) => reasonOf(error)),
         failed.map(({ delayMs }) => delayMs),
@@ -150,6 +158,16 @@ export class RelayStore<T extends Topics> {
       settled += rows[0]?.settled ?? 0;
     }
     return acked.length + failed.length - settled;
+  }
+
+  /** A connection that died silently may keep a statement for hours; the leases it is about last no longer than this. */
+  async #query<Row>(text: string, values?: readonly unknown[]): Promise<SqlResult<Row>> {
+    const limit = deadline(this.#runtime, this.#leaseMs, { what: 'a statement of the relay' });
+    try {
+      return await abortable(this.#db.query<Row>(text, values), limit.signal);
+    } finally {
+      limit[Symbol.dispose]();
+    }
   }
 
   #places(messages: readonly Fetched<T>[]): unknown[] {

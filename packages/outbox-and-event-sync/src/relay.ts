@@ -48,15 +48,15 @@ export interface Relay extends AsyncDisposable {
 }
 
 /** A relay, not yet started. Run one per process; any number share the partitions fairly. */
-export function createRelay<T extends Topics = Topics>(options: RelayOptions<T>): Relay {
-  return new OutboxRelay(relaySettings(options));
+export function createRelay<T extends object = Topics>(options: RelayOptions<T>): Relay {
+  return new OutboxRelay<T>(relaySettings<T>(options));
 }
 
 /** The first delay after a message; the least between two pages that were not full. */
 const MIN_POLL_MS = 5;
 const DEFAULT_DRAIN_MS = 10_000;
 
-class OutboxRelay<T extends Topics> implements Relay {
+class OutboxRelay<T extends object> implements Relay {
   readonly #settings: RelaySettings<T>;
   readonly #store: RelayStore<T>;
   readonly #inFlight: InFlight<Fetched<T>>;
@@ -66,18 +66,20 @@ class OutboxRelay<T extends Topics> implements Relay {
   #state: RelayStatus['state'] = 'new';
   #loop: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
-  #hints: AsyncDisposable | undefined;
+  #stopHints: (() => Promise<void>) | undefined;
+  /** Whether nothing is fetched because too much is in flight. */
+  #full = false;
   /** The partition that the last full page ended with: the next page begins behind it. */
   #lastPartition = -1;
 
   constructor(settings: RelaySettings<T>) {
     this.#settings = settings;
-    const { db, owner, leaseMs, runtime, shape } = settings;
-    this.#store = new RelayStore(db, owner, leaseMs);
-    this.#inFlight = new InFlight(shape);
-    this.#alarm = new Alarm(runtime);
+    this.#store = new RelayStore(settings);
+    this.#inFlight = new InFlight(settings.shape);
+    this.#alarm = new Alarm(settings.runtime);
     this.#courier = new Courier(settings, this.#store, this.#inFlight, () => {
-      this.#alarm.ringWithin(MIN_POLL_MS);
+      if (this.#full) this.#alarm.ring();
+      else this.#alarm.ringWithin(MIN_POLL_MS);
       this.#leases.releaseDrained().catch((error: unknown) => {
         this.#report('settle', error);
       });
@@ -104,17 +106,7 @@ class OutboxRelay<T extends Topics> implements Relay {
       await this.close();
       throw error;
     }
-    if (this.#settings.hints !== undefined) {
-      // Without hints the relay is slower and as correct, so it starts all the same.
-      this.#hints = await this.#settings
-        .hints(() => {
-          this.wake();
-        })
-        .catch((error: unknown) => {
-          this.#report('listen', error);
-          return undefined;
-        });
-    }
+    void this.#listen();
     this.#loop = this.#run();
   }
 
@@ -146,7 +138,7 @@ class OutboxRelay<T extends Topics> implements Relay {
     this.#state = 'closing';
     this.#alarm.ring();
     try {
-      await this.#hints?.[Symbol.asyncDispose]();
+      await this.#stopHints?.();
       await this.#loop;
       await this.#courier.close(drainMs);
       if (begun) await this.#leases.stop();
@@ -154,6 +146,21 @@ class OutboxRelay<T extends Topics> implements Relay {
       this.#report('close', error);
     }
     this.#state = 'closed';
+  }
+
+  /** Without hints the relay is slower and as correct, so nothing waits for them. */
+  async #listen(): Promise<void> {
+    try {
+      const stop = await this.#settings.hints?.(() => {
+        this.wake();
+      });
+      if (this.#state !== 'running') await stop?.();
+      else this.#stopHints = stop;
+      // What was committed before it listened, nobody hinted at.
+      this.wake();
+    } catch (error) {
+      this.#report('listen', error);
+    }
   }
 
   /** One page after the other while they come back full, then with growing delays. */
@@ -164,7 +171,9 @@ class OutboxRelay<T extends Topics> implements Relay {
     while (this.#state === 'running') {
       if (!this.#courier.hungry) {
         // The courier rings when it has written something down.
+        this.#full = true;
         await this.#alarm.wait(pollMs);
+        this.#full = false;
         continue;
       }
       try {

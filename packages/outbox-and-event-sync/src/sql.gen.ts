@@ -68,23 +68,9 @@ blocked as (
 )
 select (select count(*) from retried)::integer + (select count(*) from dead)::integer as settled`,
   'fetch': `-- $1 partitions in the order of their turn, $2 hashes of the keys in flight, $3 most rows.
--- There is no cursor: a row with a low number may be committed after one with a high number was published.
 select m.partition, m.seq::text as seq, m.key_hash, m.id, m.topic, m.key, m.payload::text as payload,
   m.headers::text as headers, m.attempts, extract(epoch from m.created_at)::float8 * 1000 as created_at
-from unnest($1::integer[]) as p (partition)
-cross join lateral (
-  select *
-  from outbox_message as m
-  where m.partition = p.partition
-    and m.key_hash <> all ($2::integer[])
-    and not exists (
-      select from outbox_key_block as b
-      where b.partition = m.partition and b.topic = m.topic and b.key = m.key and b.until > statement_timestamp()
-    )
-  order by m.seq
-  limit $3
-) as m
-limit $3`,
+from outbox_fetch($1::integer[], $2::integer[], $3::integer) as m`,
   'heartbeat': `-- $1 owner, $2 lease in milliseconds, $3 partitions held, $4 their fences.
 with alive as (
   insert into outbox_relay (owner, lease_until)
@@ -234,6 +220,41 @@ create table outbox_dead (
   primary key (partition, seq)
 );
 create index outbox_dead_id on outbox_dead (id);`,
+  'outbox-2.postgres': `-- What a relay may publish next: the rows of the partitions wanted, in the order of their turn, without the keys that
+-- are in flight or blocked. There is no cursor: a row with a low number may be committed after one with a high number
+-- was published.
+--
+-- The settings bind the planner to the primary key, from which it stops reading when it has enough. Left alone it
+-- prefers, while the backlog is short, to read all of a partition and to sort it; such scans do not mark the index
+-- entries of deleted rows either, so that each look at an empty outbox would visit all that was published since the
+-- last vacuum. A plan per call knows how many keys are in flight, and hashes them.
+create function outbox_fetch(wanted integer[], in_flight integer[], most integer)
+returns setof outbox_message
+language plpgsql stable
+set enable_bitmapscan = off
+set enable_seqscan = off
+set enable_sort = off
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+  return query
+  select m.*
+  from unnest(wanted) as p (partition)
+  cross join lateral (
+    select *
+    from outbox_message as m
+    where m.partition = p.partition
+      and m.key_hash <> all (in_flight)
+      and not exists (
+        select from outbox_key_block as b
+        where b.partition = m.partition and b.topic = m.topic and b.key = m.key and b.until > statement_timestamp()
+      )
+    order by m.seq
+    limit most
+  ) as m
+  limit most;
+end
+$$`,
   'publish': `-- $1 lock slots, sorted; $2.. one array per column. The sort makes the statement take every lock before it draws
 -- the first number of the sequence, so that numbers of one key rise in the order in which transactions commit.
 insert into outbox_message (partition, key_hash, id, topic, key, payload, headers)

@@ -1,9 +1,11 @@
+import { migrate, MigrationError } from '@quorate/sql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   createOutbox,
   createRelay,
   InvalidMessageError,
   type Message,
+  outboxMigrationsWith,
   OutboxNotMigratedError,
 } from '@quorate/outbox-and-event-sync';
 import { Collector, gate, type OutboxDatabase, outboxDatabase } from './support.js';
@@ -233,11 +235,19 @@ describe('bad input', () => {
 describe('without its tables', () => {
   it('says that the migration is missing', async () => {
     await using bare = await outboxDatabase();
-    await bare.pool.query('drop table outbox_key_block, outbox_message');
+    await bare.pool.query('drop table outbox_message cascade');
     const publish = bare.db.transaction((tx) => createOutbox().publish(tx, { topic: 't', payload: 1 }));
     await expect(publish).rejects.toThrow(OutboxNotMigratedError);
     const relay = createRelay({ db: bare.db, publish: { t: () => {} } });
     await expect(relay.start()).rejects.toThrow(OutboxNotMigratedError);
     await relay.close();
   });
+});
+
+it('another number of partitions is refused once the tables are there', async () => {
+  await using single = await outboxDatabase(1);
+  const again = (partitions: number) =>
+    migrate(single.db, { name: 'quorate_outbox', migrations: outboxMigrationsWith({ partitions }) });
+  expect(await again(1)).toEqual({ applied: [] });
+  await expect(again(2)).rejects.toThrow(MigrationError);
 });

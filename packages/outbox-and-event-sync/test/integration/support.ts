@@ -1,5 +1,5 @@
 import { abortable, deadline, systemRuntime } from '@quorate/runtime';
-import type { SqlDatabase } from '@quorate/sql';
+import { migrate, type SqlDatabase } from '@quorate/sql';
 import { pgDatabase } from '@quorate/sql/pg';
 import { freshDatabase } from '@quorate/testing';
 import pg from 'pg';
@@ -18,8 +18,8 @@ export async function outboxDatabase(partitions = 8): Promise<OutboxDatabase> {
   // Dropping the database may end connections that the pool has said goodbye to and not yet closed.
   pool.on('error', () => {});
   const db = pgDatabase(pool);
-  for (const { sql } of [...outboxMigrationsWith({ partitions }), ...inboxMigrations])
-    await db.query(sql.postgres);
+  await migrate(db, { name: 'quorate_outbox', migrations: outboxMigrationsWith({ partitions }) });
+  await migrate(db, { name: 'quorate_inbox', migrations: inboxMigrations });
   return {
     url: database.url,
     pool,
