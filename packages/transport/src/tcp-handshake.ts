@@ -180,9 +180,17 @@ function handshakeAuth(auth: TcpAuthSettings, socket: Socket): HandshakeAuth {
   if (auth.mode !== 'mtls') return auth;
   return {
     mode: 'mtls',
-    vouches: (claimed) =>
-      socket instanceof TLSSocket &&
-      socket.authorized &&
-      auth.verifyNodeId(subjectNames(socket.getPeerX509Certificate()?.subjectAltName), claimed),
+    vouches: (claimed) => {
+      try {
+        const certificate =
+          socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate() : undefined;
+        return (
+          certificate !== undefined && auth.verifyNodeId(subjectNames(certificate.subjectAltName), claimed)
+        );
+      } catch {
+        // The caller's function: what it cannot decide is refused, and does no harm beyond this connection.
+        return false;
+      }
+    },
   };
 }

@@ -21,8 +21,10 @@ import {
   TcpHandshake,
 } from './tcp-handshake.js';
 import {
+  authSettings,
   type PeerAddress,
   peerAddresses,
+  type TcpAuthSettings,
   type TcpLink,
   type TcpLinkOptions,
   type TcpSettings,
@@ -90,6 +92,7 @@ class SocketLink implements TcpLink, SessionOwner {
   #events: LinkEvents | undefined;
   #listening: Promise<void> | undefined;
   #server: Server | undefined;
+  #auth: TcpAuthSettings;
   #tls: SecureContextOptions | undefined;
   #closed: Promise<void> | undefined;
   /** Numbers of sessions: those announced, and those that this end decides on as an arbiter. */
@@ -105,6 +108,7 @@ class SocketLink implements TcpLink, SessionOwner {
     this.heartbeatMs = settings.heartbeatMs;
     this.heartbeatMisses = settings.heartbeatMisses;
     const { auth } = settings;
+    this.#auth = auth;
     if (auth.mode === 'mtls') this.#tls = secureContext(auth.tls);
     this.capabilities = {
       maxPayload: settings.maxPayload,
@@ -227,7 +231,9 @@ class SocketLink implements TcpLink, SessionOwner {
     if (this.#tls === undefined) {
       throw new InvalidOptionError('auth', 'no TLS', '{ tls } for a link whose certificate is replaced');
     }
+    const auth = authSettings({ tls });
     this.#tls = secureContext(tls);
+    this.#auth = auth;
     if (this.#server instanceof TlsServer) this.#server.setSecureContext(this.#tls);
   }
 
@@ -285,12 +291,12 @@ class SocketLink implements TcpLink, SessionOwner {
   // Connections
 
   #context(): HandshakeContext {
-    const { self, clusterId, maxFrameBytes, auth, handshakeTimeoutMs, runtime } = this.#settings;
+    const { self, clusterId, maxFrameBytes, handshakeTimeoutMs, runtime } = this.#settings;
     return {
       self,
       clusterId,
       maxFrameBytes,
-      auth,
+      auth: this.#auth,
       handshakeTimeoutMs,
       runtime,
       incarnation: this.#incarnation,

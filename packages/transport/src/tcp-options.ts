@@ -33,7 +33,7 @@ export interface TcpTlsOptions {
   readonly minVersion?: Extract<SecureVersion, 'TLSv1.2' | 'TLSv1.3'>;
   /**
    * Whether a verified certificate is one of the node `claimed`. `names` are its subject alternative names, such as
-   * `DNS:orders-1` or `URI:spiffe://prod/orders-1`.
+   * `DNS:orders-1` or `URI:spiffe://prod/orders-1`. To throw is to say no.
    * @defaultValue it has `claimed`, letter by letter, as a DNS name or as a URI
    */
   readonly verifyNodeId?: (names: readonly string[], claimed: NodeId) => boolean;
@@ -140,7 +140,7 @@ export interface TcpLink extends Link, AsyncDisposable {
    */
   setPeers(peers: Readonly<Record<NodeId, string>> | ReadonlyMap<NodeId, string>): void;
   /**
-   * Replaces certificate, key and authorities, as when a certificate is renewed. Connections that exist stay.
+   * Replaces certificate, key, authorities and `verifyNodeId`, as when a certificate is renewed. Connections that exist stay.
    * Only with `auth: { tls }`. Throws `InvalidOptionError` for what OpenSSL does not take, and changes nothing.
    */
   setTls(tls: TcpTlsOptions): void;
@@ -267,7 +267,8 @@ function listenAddress(listen: NonNullable<TcpLinkOptions['listen']>): PeerAddre
   return { host, port: integerOption('listen.port', listen.port, { max: 65_535 }) };
 }
 
-function authSettings(auth: TcpAuth): TcpAuthSettings {
+/** Validates the way of authentication. Throws `InvalidOptionError`, which shows no secret. */
+export function authSettings(auth: TcpAuth): TcpAuthSettings {
   if (auth === 'none') return { mode: 'none' };
   // What a caller without types may have left out.
   const given = auth as { readonly tls?: TcpTlsOptions; readonly secret?: unknown } | undefined;

@@ -138,6 +138,18 @@ describe('mutual TLS', () => {
     expect(seen).toContainEqual(['URI:urn:node:a', 'urn:node:a']);
   });
 
+  test('a verifyNodeId that throws refuses that connection, and does no harm; setTls replaces it', async () => {
+    const doubtful = (): boolean => {
+      throw new Error('cannot decide');
+    };
+    const a = await nodes.start('a', tls(identities['a'], { verifyNodeId: doubtful }));
+    const b = await node('b', { peers: { a: a.address } });
+    await a.refused('unauthenticated');
+    await b.refused('unauthenticated');
+    a.link.setTls({ ca: authority.pem, cert: '', key: '', ...identities['a'] });
+    await b.up('a');
+  });
+
   test('a renewed certificate serves the next connections, and those that exist stay', async () => {
     const a = await node('a');
     const b = await node('b', { peers: { a: a.address } });
