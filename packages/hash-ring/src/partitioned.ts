@@ -31,7 +31,7 @@ export interface PartitionedOptions {
 const DEFAULT_PARTITIONS = 1024;
 const MAX_PARTITIONS = 65_536;
 /** The bound that is the default of everything here. */
-export const DEFAULT_LOAD_FACTOR = 1.25;
+const DEFAULT_LOAD_FACTOR = 1.25;
 
 /**
  * A placement of fixed partitions, each an equal interval of tokens, on the nodes of a placement below, with
