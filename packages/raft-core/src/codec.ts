@@ -92,11 +92,18 @@ function encodeBody(writer: ByteWriter, message: RaftMessage): void {
       writer.varint(message.round);
       break;
     case 'vote':
-      writer.varint(message.lastIndex).varint(message.lastTerm);
+      writer
+        .varint(message.lastIndex)
+        .varint(message.lastTerm)
+        .varint(message.commit)
+        .varint(message.commitTerm);
       writer.u8((message.pre ? 1 : 0) + (message.transfer ? 2 : 0));
       break;
     case 'vote-reply':
-      writer.u8((message.pre ? 1 : 0) + (message.granted ? 2 : 0));
+      writer
+        .varint(message.commit)
+        .varint(message.commitTerm)
+        .u8((message.pre ? 1 : 0) + (message.granted ? 2 : 0));
       break;
     case 'snapshot':
       writer.varint(message.meta.index).varint(message.meta.term).bytes(message.meta.membership);
@@ -163,12 +170,25 @@ function decodeBody(
     case 'vote': {
       const lastIndex = reader.varint();
       const lastTerm = reader.varint();
+      const commit = reader.varint();
+      const commitTerm = reader.varint();
       const bits = flags();
-      return { type, term, lastIndex, lastTerm, pre: (bits & 1) === 1, transfer: bits >= 2 };
+      return {
+        type,
+        term,
+        lastIndex,
+        lastTerm,
+        commit,
+        commitTerm,
+        pre: (bits & 1) === 1,
+        transfer: bits >= 2,
+      };
     }
     case 'vote-reply': {
+      const commit = reader.varint();
+      const commitTerm = reader.varint();
       const bits = flags();
-      return { type, term, pre: (bits & 1) === 1, granted: bits >= 2 };
+      return { type, term, commit, commitTerm, pre: (bits & 1) === 1, granted: bits >= 2 };
     }
     case 'snapshot':
       return {

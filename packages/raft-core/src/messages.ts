@@ -49,15 +49,24 @@ export interface Vote {
   readonly term: Term;
   readonly lastIndex: Index;
   readonly lastTerm: Term;
+  /** What the sender knows to be committed; see {@link VoteReply}. */
+  readonly commit: Index;
+  readonly commitTerm: Term;
   readonly pre: boolean;
   /** The leader asked for it, so that voters need not keep to that leader (dissertation, section 4.2.3). */
   readonly transfer: boolean;
 }
 
-/** The answer to a {@link Vote}. */
+/**
+ * The answer to a {@link Vote}. Both carry what their sender knows to be committed: a node that holds that very entry
+ * knows as much. Without it, a leader that was removed could leave voters behind that hold the configuration without
+ * it, do not know that it is committed, and cannot win by the one before.
+ */
 export interface VoteReply {
   readonly type: 'vote-reply';
   readonly term: Term;
+  readonly commit: Index;
+  readonly commitTerm: Term;
   readonly pre: boolean;
   readonly granted: boolean;
 }

@@ -14,12 +14,14 @@ import {
   becomeFollower,
   campaign,
   keepsToLeader,
+  onElectionTimeout,
   onTimeoutNow,
   onVote,
   onVoteReply,
   ownVoteDurable,
+  replyToVote,
 } from './core/election.js';
-import { toMembership } from './core/membership.js';
+import { encodeConfiguration, toMembership } from './core/membership.js';
 import type { Progress } from './core/progress.js';
 import { onForward, onForwardRefused, propose } from './core/proposals.js';
 import { voteOutcome } from './core/quorum.js';
@@ -103,10 +105,7 @@ class Raft implements RaftCore {
     state.electionElapsed++;
     expireReads(state);
     if (state.role !== 'leader') {
-      if (state.electionElapsed >= state.electionTimeout) {
-        state.electionElapsed = 0;
-        campaign(state, false);
-      }
+      if (state.electionElapsed >= state.electionTimeout) onElectionTimeout(state);
       return;
     }
     if (state.transferee !== undefined && ++state.transferElapsed >= electionTicks)
@@ -214,6 +213,15 @@ class Raft implements RaftCore {
     onApplied(this.state, index);
   }
 
+  snapshotMeta(): SnapshotMeta {
+    const { log, configuration } = this.state;
+    return {
+      index: log.applied,
+      term: log.term(log.applied) ?? 0,
+      membership: encodeConfiguration(configuration),
+    };
+  }
+
   compact(meta: SnapshotMeta, to: Index): void {
     this.state.log.compact(meta, to);
   }
@@ -273,7 +281,7 @@ class Raft implements RaftCore {
       becomeFollower(state, message.term, speaksAsLeader(message) ? from : undefined);
     } else if (message.term < state.term) {
       if (message.type === 'vote' && message.pre) {
-        state.promise(from, { type: 'vote-reply', term: state.term, pre: true, granted: false });
+        replyToVote(state, from, state.term, true, false);
       } else if (speaksAsLeader(message)) {
         // With PreVote or CheckQuorum a node whose term ran ahead does not depose anybody by asking for votes; a
         // leader that is behind learns the term from this answer instead.

@@ -1,4 +1,4 @@
-import type { Term } from '@quorate/durable-log';
+import type { Index, Term } from '@quorate/durable-log';
 import type { NodeId } from '@quorate/transport';
 import type { TimeoutNow, Vote, VoteReply } from '../messages.js';
 import { failReads } from './reads.js';
@@ -34,6 +34,22 @@ export function mayCampaign(state: RaftState): boolean {
     if (state.log.entry(index)?.kind === 'config') return false;
   }
   return true;
+}
+
+/** Nobody has led this node for a while. */
+export function onElectionTimeout(state: RaftState): void {
+  if (mayCampaign(state)) {
+    campaign(state, false);
+    return;
+  }
+  // Who cannot stand for election must still let go of the leader, or it would refuse its vote to others. And it
+  // tells the voters what it knows to be committed: one of them may hold the configuration by which it could lead,
+  // and not know that it is in force.
+  if (state.leader !== undefined) failReads(state);
+  state.leader = undefined;
+  state.electionElapsed = 0;
+  state.resetElectionTimeout();
+  askForVotes(state, state.term + 1, true, false);
 }
 
 /** Starts an election (section 5.2), rehearsed first where the options ask for it. */
@@ -72,9 +88,25 @@ function stand(state: RaftState, transfer: boolean): void {
 
 function askForVotes(state: RaftState, term: Term, pre: boolean, transfer: boolean): void {
   const { last: lastIndex, lastTerm } = state.log;
+  const vote: Vote = { type: 'vote', term, lastIndex, lastTerm, ...committed(state), pre, transfer };
   for (const id of new Set([...state.voters.incoming, ...state.voters.outgoing])) {
-    if (id !== state.id) state.send(id, { type: 'vote', term, lastIndex, lastTerm, pre, transfer });
+    if (id !== state.id) state.send(id, vote);
   }
+}
+
+function committed({ log }: RaftState): { commit: Index; commitTerm: Term } {
+  return { commit: log.commit, commitTerm: log.term(log.commit) ?? 0 };
+}
+
+/** Answers a rehearsal or an election, once what it rests on is durable. */
+export function replyToVote(state: RaftState, to: NodeId, term: Term, pre: boolean, granted: boolean): void {
+  state.promise(to, { type: 'vote-reply', term, ...committed(state), pre, granted });
+}
+
+/** Another node knows an entry to be committed that this one holds, and so everything before it (Log Matching). */
+function commitByHearsay({ log, role }: RaftState, { commit, commitTerm }: Vote | VoteReply): void {
+  if (role !== 'leader' && commit > log.commit && commit <= log.last && log.has(commit, commitTerm))
+    log.commit = commit;
 }
 
 /** This node's own vote for itself is durable. */
@@ -124,15 +156,11 @@ function becomeLeader(state: RaftState): void {
  */
 export function onVote(state: RaftState, from: NodeId, message: Vote): void {
   const upToDate = state.log.isUpToDate(message.lastIndex, message.lastTerm);
+  commitByHearsay(state, message);
   if (message.pre) {
+    // A grant answers for the term asked about; a refusal tells a node that fell behind where the others are.
     const granted = message.term > state.term && upToDate;
-    state.promise(from, {
-      type: 'vote-reply',
-      // A grant answers for the term asked about; a refusal tells a node that fell behind where the others are.
-      term: granted ? message.term : state.term,
-      pre: true,
-      granted,
-    });
+    replyToVote(state, from, granted ? message.term : state.term, true, granted);
     return;
   }
   const free = state.vote === from || (state.vote === undefined && state.leader === undefined);
@@ -144,11 +172,12 @@ export function onVote(state: RaftState, from: NodeId, message: Vote): void {
       state.hardStateChanged = true;
     }
   }
-  state.promise(from, { type: 'vote-reply', term: state.term, pre: false, granted });
+  replyToVote(state, from, state.term, false, granted);
 }
 
 /** An answer to a request for a vote. */
 export function onVoteReply(state: RaftState, from: NodeId, message: VoteReply): void {
+  commitByHearsay(state, message);
   const asked = message.pre ? 'pre-candidate' : 'candidate';
   if (state.role !== asked) return;
   if (message.granted && message.term !== (message.pre ? state.term + 1 : state.term)) return;

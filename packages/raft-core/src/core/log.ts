@@ -19,14 +19,15 @@ export class RaftLog {
   /** The newest snapshot of the storage. */
   snapshot: SnapshotMeta | undefined;
 
+  /** `base` is the entry before the first of `entries`. */
   constructor(
     snapshot: SnapshotMeta | undefined,
     entries: readonly Entry[],
-    base?: { index: Index; term: Term },
+    base: { readonly index: Index; readonly term: Term },
   ) {
     this.snapshot = snapshot;
-    this.#base = base?.index ?? snapshot?.index ?? 0;
-    this.#baseTerm = base?.term ?? snapshot?.term ?? 0;
+    this.#base = base.index;
+    this.#baseTerm = base.term;
     this.#entries = [...entries];
     this.stable = this.last;
     this.commit = snapshot?.index ?? 0;

@@ -1,6 +1,6 @@
 import type { Entry, Index, PersistBatch, SnapshotMeta, Term } from '@quorate/durable-log';
 import type { Effects, Envelope, Result } from '@quorate/replicated-log';
-import { seededRandom } from '@quorate/runtime';
+import { InvalidOptionError, seededRandom } from '@quorate/runtime';
 import { ByteReader, ByteWriter } from '@quorate/runtime/bytes';
 import type { NodeId } from '@quorate/transport';
 import type { RaftMessage } from '../messages.js';
@@ -98,6 +98,8 @@ export class RaftState {
   /** The snapshot that the state machine is being replaced by; nothing behind it is handed out before. */
   installing: Index = 0;
   hardStateChanged = false;
+  /** The commit index in the last hard state that was handed out. */
+  persistedCommit: Index;
   truncateFrom: Index | undefined;
   /** Entries up to here were handed out to be written. */
   handedToStorage: Index;
@@ -113,12 +115,7 @@ export class RaftState {
     this.random = seededRandom(options.seed);
     const { recovered } = options;
     const snapshot = recovered?.loaded.snapshot;
-    const first = recovered?.loaded.first ?? 1;
-    const base =
-      recovered !== undefined && first > 1 && recovered.baseTerm !== undefined
-        ? { index: first - 1, term: recovered.baseTerm }
-        : undefined;
-    this.log = new RaftLog(snapshot, recovered?.entries ?? [], base);
+    this.log = new RaftLog(snapshot, recovered?.entries ?? [], baseOf(options));
     this.configuration =
       snapshot !== undefined
         ? decodeConfiguration(snapshot.membership)
@@ -134,6 +131,7 @@ export class RaftState {
     }
     this.handedToStorage = this.log.last;
     this.handedToApply = this.log.applied;
+    this.persistedCommit = this.log.commit;
     this.setConfiguration(this.configuration);
     this.resetElectionTimeout();
   }
@@ -202,7 +200,13 @@ export class RaftState {
     const entries =
       from > this.log.last ? NO_ENTRIES : this.log.slice(from, this.log.last + 1, Number.MAX_SAFE_INTEGER);
     const { truncateFrom } = this;
-    const changed = this.hardStateChanged || this.voteAfterPersist;
+    // The commit index goes along with entries. A configuration is proposed only once the one before it is applied,
+    // so whoever holds it was told then that the one before is committed. Forgetting that in a restart would let a
+    // node campaign by a configuration two changes back, whose majority need not overlap the present one.
+    const changed =
+      this.hardStateChanged ||
+      this.voteAfterPersist ||
+      (entries.length > 0 && this.log.commit > this.persistedCommit);
     if (entries.length === 0 && truncateFrom === undefined && !changed) return NOTHING_TO_PERSIST;
     this.promises.push({
       seq,
@@ -214,6 +218,7 @@ export class RaftState {
     this.truncateFrom = undefined;
     this.hardStateChanged = false;
     this.voteAfterPersist = false;
+    if (changed) this.persistedCommit = this.log.commit;
     return {
       batch: {
         ...(changed && { state: this.#encodeHardState() }),
@@ -305,6 +310,16 @@ export class RaftState {
     if (commit > this.log.last) reader.fail(`a commit index of ${String(commit)} behind the last entry`, 0);
     this.log.commit = Math.max(this.log.commit, commit);
   }
+}
+
+/** The entry before the first that is held. */
+function baseOf({ recovered }: CheckedOptions): { index: Index; term: Term } {
+  if (recovered === undefined || recovered.loaded.first === 1) return { index: 0, term: 0 };
+  const { first, snapshot } = recovered.loaded;
+  const term = recovered.baseTerm ?? (snapshot?.index === first - 1 ? snapshot.term : undefined);
+  if (term === undefined)
+    throw new InvalidOptionError('recovered.baseTerm', term, 'the term of the entry before the first');
+  return { index: first - 1, term };
 }
 
 const NO_ENTRIES: readonly Entry[] = Object.freeze([]);
