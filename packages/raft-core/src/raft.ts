@@ -213,8 +213,9 @@ class Raft implements RaftCore {
     onApplied(this.state, index);
   }
 
-  snapshotMeta(): SnapshotMeta {
+  snapshotMeta(): SnapshotMeta | undefined {
     const { log, configuration } = this.state;
+    if (configuration.voters.length === 0) return undefined;
     return {
       index: log.applied,
       term: log.term(log.applied) ?? 0,

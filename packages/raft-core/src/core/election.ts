@@ -1,6 +1,7 @@
 import type { Index, Term } from '@quorate/durable-log';
 import type { NodeId } from '@quorate/transport';
 import type { TimeoutNow, Vote, VoteReply } from '../messages.js';
+import { encodeConfiguration } from './membership.js';
 import { failReads } from './reads.js';
 import { appendEntry } from './replication.js';
 import { voteOutcome } from './quorum.js';
@@ -146,8 +147,13 @@ function becomeLeader(state: RaftState): void {
     own.becomeReplicate();
     own.accept(state.log.stable);
   }
-  // An entry of the new term commits those of earlier ones (section 5.4.2) and allows reads (section 8).
-  appendEntry(state, 'noop', EMPTY, undefined);
+  // An entry of the new term commits those of earlier ones (section 5.4.2) and allows reads (section 8). The first of
+  // all says who began, so that those who join later find it in the log.
+  if (state.configurationIndex === 0 && state.log.snapshot === undefined) {
+    appendEntry(state, 'config', encodeConfiguration(state.configuration), undefined);
+  } else {
+    appendEntry(state, 'noop', EMPTY, undefined);
+  }
 }
 
 /**

@@ -19,7 +19,12 @@ export interface Faults {
   readonly duplicate: number;
   readonly maxDelay: number;
   readonly crash: number;
+  /** The most ticks that a crashed node stays away. */
+  readonly maxDowntime: number;
   readonly partition: number;
+  /** Of the current leader alone: to crash it for a moment, and to cut it off. */
+  readonly crashLeader: number;
+  readonly isolateLeader: number;
   readonly heal: number;
   readonly maxWriteDelay: number;
   readonly membership: number;
@@ -34,7 +39,10 @@ export const STORM: Faults = {
   duplicate: 0.05,
   maxDelay: 6,
   crash: 0.01,
+  maxDowntime: 30,
   partition: 0.02,
+  crashLeader: 0,
+  isolateLeader: 0,
   heal: 0.06,
   maxWriteDelay: 4,
   membership: 0.02,
@@ -42,6 +50,43 @@ export const STORM: Faults = {
   compact: 0.02,
   snapshotFailure: 0.3,
 };
+
+/**
+ * Faults and settings drawn from a seed. Runs that differ in kind find more than runs that all have every fault at a
+ * middling strength (A. Groce et al., "Swarm Testing", ISSTA 2012).
+ */
+export function swarm(seed: number, membership: boolean): Pick<ClusterOptions, 'faults' | 'raft'> {
+  const random = seededRandom(-seed);
+  const pick = <T>(...of: readonly T[]): T => of[Math.floor(random() * of.length)] as T;
+  const checkQuorum = pick(true, true, false);
+  return {
+    faults: {
+      loss: pick(0, 0.05, 0.3),
+      duplicate: pick(0, 0.05, 0.3),
+      maxDelay: pick(1, 4, 12, 25),
+      crash: pick(0, 0.01, 0.1),
+      maxDowntime: pick(2, 30),
+      partition: pick(0, 0.02, 0.1),
+      crashLeader: pick(0, 0, 0.05, 0.2),
+      isolateLeader: pick(0, 0, 0.03),
+      heal: pick(0.03, 0.1, 0.3),
+      maxWriteDelay: pick(0, 4, 15),
+      membership: membership ? pick(0.02, 0.1) : 0,
+      transfer: pick(0, 0.01, 0.05),
+      compact: pick(0, 0.02, 0.2),
+      snapshotFailure: pick(0, 0.3),
+    },
+    raft: {
+      electionTicks: pick(5, 10, 20),
+      preVote: pick(true, false),
+      checkQuorum,
+      ...(checkQuorum && pick(true, false) && { leaseDriftBound: 1 }),
+      forwardProposals: pick(true, false),
+      maxBytesPerMessage: pick(1, 40),
+      maxInflightMessages: pick(1, 4),
+    },
+  };
+}
 
 /** What a broken promise of the core is reported as. */
 export class Violation extends Error {}
@@ -118,6 +163,8 @@ export class Cluster {
   };
   #flights: Flight[] = [];
   #cut: ((from: string, to: string) => boolean) | undefined;
+  /** Whether what was under way when the network was cut is lost too. */
+  #cutsFlights = true;
   readonly #reads = new Map<string, number>();
   #faults: Faults;
   #lives = 0;
@@ -223,10 +270,18 @@ export class Cluster {
     for (const [id, node] of this.nodes) {
       if (node.up && this.#chance(faults.crash / this.ids.length)) this.#crash(id, node);
     }
+    const leader = this.nodes.get(this.#leader());
+    if (leader?.up === true && this.#chance(faults.crashLeader)) this.#crash(this.#leader(), leader);
     if (this.#chance(faults.heal)) this.#cut = undefined;
+    if (this.#chance(faults.isolateLeader)) {
+      const alone = this.#leader();
+      this.#cut = (from, to) => from === alone || to === alone;
+      this.#cutsFlights = this.#chance(0.5);
+    }
     if (this.#chance(faults.partition)) {
       const side = new Map(this.ids.map((id) => [id, this.#chance(0.5)]));
       const oneWay = this.#chance(0.3);
+      this.#cutsFlights = this.#chance(0.5);
       this.#cut = (from, to) => side.get(from) !== side.get(to) && (!oneWay || side.get(from) === true);
     }
   }
@@ -285,7 +340,7 @@ export class Cluster {
   #crash(id: string, node: Node): void {
     this.counts.crashes++;
     node.up = false;
-    node.restartAt = this.tickCount + 1 + this.#below(30);
+    node.restartAt = this.tickCount + 1 + this.#below(this.#faults.maxDowntime);
     // Some of the writes under way reach the disk, in their order.
     let reached = this.#below(node.writes.length + 1);
     for (const { effects } of node.writes) if (reached-- > 0) this.#toDisk(node, effects);
@@ -315,7 +370,7 @@ export class Cluster {
   }
 
   #heal(): void {
-    this.#faults = { ...STORM, ...NO_FAULTS };
+    this.#faults = NO_FAULTS;
     this.#cut = undefined;
     for (const node of this.nodes.values()) if (!node.up) node.restartAt = this.tickCount;
   }
@@ -323,7 +378,12 @@ export class Cluster {
   #compact(node: Node): void {
     const { disk, core } = node;
     const meta = core.snapshotMeta();
-    if (meta.index <= (disk.snapshot?.index ?? 0) || node.writes.length > 0 || meta.index !== node.applied)
+    if (
+      meta === undefined ||
+      meta.index <= (disk.snapshot?.index ?? 0) ||
+      node.writes.length > 0 ||
+      meta.index !== node.applied
+    )
       return;
     // The snapshot is durable before anything is forgotten.
     disk.snapshot = meta;
@@ -417,7 +477,7 @@ export class Cluster {
     const faults = this.#faults;
     const copies = this.#chance(faults.duplicate) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      if (this.#chance(faults.loss)) continue;
+      if (this.#chance(faults.loss) || this.#cut?.(from, to) === true) continue;
       const at = this.tickCount + this.#below(faults.maxDelay + 1);
       this.#flights.push({ at, from, to, message, ...(snapshot !== undefined && { snapshot }) });
     }
@@ -436,7 +496,7 @@ export class Cluster {
 
   #deliver({ from, to, message }: Flight): void {
     const node = this.nodes.get(to);
-    if (node?.up !== true || this.#cut?.(from, to) === true) return;
+    if (node?.up !== true || (this.#cutsFlights && this.#cut?.(from, to) === true)) return;
     node.core.step(from, message);
     this.#settle(to, node);
   }
@@ -502,12 +562,17 @@ export class Cluster {
   }
 }
 
-const NO_FAULTS = {
+const NO_FAULTS: Faults = {
   loss: 0,
   duplicate: 0,
+  maxDelay: 1,
   crash: 0,
+  maxDowntime: 1,
   partition: 0,
-  heal: 0,
+  crashLeader: 0,
+  isolateLeader: 0,
+  heal: 1,
+  maxWriteDelay: 0,
   membership: 0,
   transfer: 0,
   compact: 0,

@@ -1,0 +1,119 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { createRaft as CreateRaft } from '@quorate/raft-core';
+import { Cluster, swarm, Violation } from './cluster.js';
+
+/**
+ * A simulation is worth what it finds. Each of these bugs is planted into a copy of the sources and must be found
+ * within the stated number of seeds.
+ */
+interface Planted {
+  readonly bug: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  readonly seeds: number;
+  readonly size: number;
+  readonly found: RegExp;
+}
+
+const BUGS: readonly Planted[] = [
+  {
+    bug: 'a leader commits an entry of an old term by counting copies (Figure 8)',
+    file: 'core/replication.ts',
+    find: '|| log.term(reached) !== state.term) return;',
+    replace: ') return;',
+    seeds: 1_000,
+    size: 5,
+    found: /State Machine Safety|Leader Completeness/,
+  },
+  {
+    bug: 'a majority is half of the voters',
+    file: 'core/quorum.ts',
+    find: 'return Math.floor(size / 2) + 1;',
+    replace: 'return Math.ceil(size / 2) - (size > 3 ? 1 : 0);',
+    seeds: 20,
+    size: 5,
+    found: /Election Safety|State Machine Safety|Leader Completeness/,
+  },
+  {
+    bug: 'a voter does not compare logs (section 5.4.1)',
+    file: 'core/log.ts',
+    find: 'return lastTerm > own || (lastTerm === own && lastIndex >= this.last);',
+    replace: 'return lastTerm >= own - own || lastIndex >= 0;',
+    seeds: 50,
+    size: 5,
+    found: /Leader Completeness|State Machine Safety/,
+  },
+  {
+    bug: 'a read round counts answers to earlier rounds',
+    file: 'core/replication.ts',
+    find: 'if (message.round > progress.round) {\n    progress.round = message.round;',
+    replace: 'if (message.round > 0) {\n    progress.round = state.reads.round;',
+    seeds: 2_000,
+    size: 3,
+    found: /read .* got index/,
+  },
+  {
+    bug: 'the commit index is not written along with entries, so that a restart forgets a configuration',
+    file: 'core/state.ts',
+    find: '(entries.length > 0 && this.log.commit > this.persistedCommit);',
+    replace: 'false;',
+    seeds: 300,
+    size: 7,
+    found: /Election Safety|State Machine Safety|Leader Completeness/,
+  },
+];
+
+const root = join(import.meta.dirname, '../..');
+const folder = mkdtempSync(join(root, '.planted-'));
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Runs seeds until one reports a violation. */
+function firstFinding(
+  create: typeof CreateRaft,
+  { seeds, size }: Pick<Planted, 'seeds' | 'size'>,
+  forgetVotes = false,
+): { seed: number; message: string } | undefined {
+  for (let seed = 1; seed <= seeds; seed++) {
+    try {
+      new Cluster({ seed, size, ...swarm(seed, size > 5), create, forgetVotes }).run(400);
+    } catch (error) {
+      if (!(error instanceof Violation)) return { seed, message: String(error) };
+      return { seed, message: error.message };
+    }
+  }
+  return undefined;
+}
+
+describe('planted bugs are found', () => {
+  it.each(BUGS.map((planted, at) => [planted.bug, planted.seeds, planted, at] as const))(
+    '%s: within %i seeds',
+    async (_bug, _seeds, planted, at) => {
+      const copy = join(folder, String(at));
+      cpSync(join(root, 'src'), copy, { recursive: true });
+      const file = join(copy, planted.file);
+      const source = readFileSync(file, 'utf8');
+      expect(source.split(planted.find), 'the line to plant the bug in').toHaveLength(2);
+      writeFileSync(file, source.replace(planted.find, planted.replace));
+      const { createRaft } = (await import(join(copy, 'index.ts'))) as { createRaft: typeof CreateRaft };
+      const finding = firstFinding(createRaft, planted);
+      expect(finding?.message).toMatch(planted.found);
+      console.log(
+        `${planted.bug}: seed ${String(finding?.seed)}: ${String(finding?.message.split('\n')[0])}`,
+      );
+    },
+  );
+
+  it('a vote does not reach the disk before it is given: within 200 seeds', async () => {
+    const { createRaft } = await import('@quorate/raft-core');
+    const finding = firstFinding(createRaft, { seeds: 200, size: 3 }, true);
+    expect(finding?.message).toMatch(/Election Safety|State Machine Safety|Leader Completeness/);
+    console.log(
+      `skipped vote sync: seed ${String(finding?.seed)}: ${String(finding?.message.split('\n')[0])}`,
+    );
+  });
+});
