@@ -98,8 +98,6 @@ export interface Recovered {
   readonly loaded: LoadedLog;
   /** All entries from `loaded.first` to `loaded.last`. */
   readonly entries: readonly Entry[];
-  /** The term of the entry before `loaded.first`, where it is not the snapshot's. */
-  readonly baseTerm?: number;
 }
 
 /** Options with their defaults, checked. */

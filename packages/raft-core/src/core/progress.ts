@@ -21,6 +21,8 @@ export class Progress {
   next: Index;
   /** In `probe`: a message is under way and the next one waits for its answer or the next heartbeat. */
   probing = false;
+  /** In `replicate`: messages may be lost that no later one would reveal, so that an empty one is due. */
+  doubtful = false;
   /** The commit index that the peer was last told. */
   toldCommit: Index = 0;
   /** Whether the peer was heard of since the last check of the quorum. */

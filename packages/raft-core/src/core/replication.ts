@@ -91,7 +91,9 @@ function feed(state: RaftState, to: NodeId, progress: Progress): void {
     }
     const hasEntries = progress.next <= log.last;
     // A probe may be empty: its answer is what matters. Otherwise an empty message is worth a new commit index only.
-    if (!hasEntries && progress.state === 'replicate' && progress.toldCommit >= log.commit) return;
+    const idle = progress.toldCommit >= log.commit && !progress.doubtful;
+    if (!hasEntries && progress.state === 'replicate' && idle) return;
+    progress.doubtful = false;
     const entries = hasEntries
       ? log.slice(progress.next, log.last + 1, options.maxBytesPerMessage)
       : NO_ENTRIES;
@@ -235,8 +237,11 @@ export function onHeartbeatReply(state: RaftState, progress: Progress, message: 
   progress.probing = false;
   // Answers may have been lost; without room nothing would ever be sent again.
   if (progress.state === 'replicate' && progress.inflight.full) progress.inflight.freeFirst();
-  if (progress.match < state.log.last || progress.toldCommit < state.log.commit)
+  if (progress.match < state.log.last) {
+    // What was sent last may have been lost, and nothing behind it would tell.
+    progress.doubtful = true;
     state.replicationPending = true;
+  }
   if (message.round > progress.round) {
     progress.round = message.round;
     confirmRounds(state);

@@ -115,7 +115,7 @@ export class RaftState {
     this.random = seededRandom(options.seed);
     const { recovered } = options;
     const snapshot = recovered?.loaded.snapshot;
-    this.log = new RaftLog(snapshot, recovered?.entries ?? [], baseOf(options));
+    this.log = recoverLog(options);
     this.configuration =
       snapshot !== undefined
         ? decodeConfiguration(snapshot.membership)
@@ -312,14 +312,18 @@ export class RaftState {
   }
 }
 
-/** The entry before the first that is held. */
-function baseOf({ recovered }: CheckedOptions): { index: Index; term: Term } {
-  if (recovered === undefined || recovered.loaded.first === 1) return { index: 0, term: 0 };
-  const { first, snapshot } = recovered.loaded;
-  const term = recovered.baseTerm ?? (snapshot?.index === first - 1 ? snapshot.term : undefined);
-  if (term === undefined)
-    throw new InvalidOptionError('recovered.baseTerm', term, 'the term of the entry before the first');
-  return { index: first - 1, term };
+/** The log as the storage had it. */
+function recoverLog({ recovered }: CheckedOptions): RaftLog {
+  if (recovered === undefined) return new RaftLog(undefined, [], { index: 0, term: 0 });
+  const { loaded, entries } = recovered;
+  const { first, snapshot } = loaded;
+  if (first === 1) return new RaftLog(snapshot, entries, { index: 0, term: 0 });
+  if (snapshot?.index === first - 1) return new RaftLog(snapshot, entries, snapshot);
+  // The term of the entry before the first is gone, so the first stands in for it.
+  const [base, ...rest] = entries;
+  if (base === undefined)
+    throw new InvalidOptionError('recovered.entries', entries, 'all from loaded.first on');
+  return new RaftLog(snapshot, rest, base);
 }
 
 const NO_ENTRIES: readonly Entry[] = Object.freeze([]);

@@ -222,7 +222,7 @@ export class Cluster {
       id,
       membership,
       seed: this.options.seed * 1_000 + ++this.#lives,
-      recovered: { loaded, entries: disk.entries, baseTerm: disk.base.term },
+      recovered: { loaded, entries: disk.entries },
       maxBytesPerMessage: 40,
       maxInflightMessages: 4,
       maxApplyingBytes: 60,
