@@ -47,6 +47,9 @@ describe('the plan of the demo', () => {
         for (const { account, amount } of deposits) add(account, -amount);
         for (const { sku, quantity } of receipts) add(sku, -quantity);
         expect([...wanted].filter(([, missing]) => missing > 0)).toEqual([]);
+        // The services take nothing that is less than one.
+        expect(deposits.every(({ amount }) => amount >= 1)).toBe(true);
+        expect(receipts.every(({ quantity }) => quantity >= 1)).toBe(true);
       }),
       { numRuns: 50 },
     );

@@ -71,7 +71,10 @@ export function makePlan(count: number, seed: number): Plan {
   }
 
   // In two parts each, so that the sums are sums.
-  const halves = (total: number): number[] => [Math.ceil(total / 2), Math.ceil(total / 2) + 1 + below(50)];
+  const halves = (total: number): number[] => {
+    const half = Math.max(1, Math.ceil(total / 2));
+    return [half, half + below(50)];
+  };
   const receipts = [...needed]
     .filter(([sku]) => sku !== NEVER_IN_STOCK)
     .flatMap(([sku, total]) =>

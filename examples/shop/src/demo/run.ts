@@ -89,7 +89,8 @@ export async function runDemo(
     }
     return passed ? 0 : 1;
   } finally {
-    running[Symbol.dispose]();
+    // Whatever still asks a service for something gives up.
+    running.abort(new Error('The demo is over'));
     // On a server of the user's own, what broke can be looked at afterwards.
     if (passed || options.postgres === undefined || signal.aborted) await databases[Symbol.asyncDispose]();
     else progress.say(`Kept for you to look at: ${databases.description}`);
