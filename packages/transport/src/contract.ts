@@ -185,7 +185,7 @@ export interface Transport extends AsyncDisposable {
   /**
    * Refuses new work, lets the requests that are under way, in both directions, finish for at most `drainMs`
    * milliseconds (by default 1,000), rejects the rest with `CLOSED`, and closes the link. Idempotent; leaves no
-   * handle open.
+   * handle open. A later call with a `drainMs` of 0 ends the draining of an earlier one.
    */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }

@@ -1,4 +1,12 @@
 export {
+  type BlobSummary,
+  type IncomingBlob,
+  receiveBlobs,
+  type ReceiveBlobsOptions,
+  sendBlob,
+  type SendBlobOptions,
+} from './blob.js';
+export {
   type Capabilities,
   type DownReason,
   FRAME_OVERHEAD_BYTES,

@@ -16,6 +16,7 @@ import { TransportError } from './errors.js';
 import { tellPeerEvent } from './events.js';
 import { notOpen } from './request-errors.js';
 import { SignalWatch } from './signals.js';
+import { UnderWay } from './under-way.js';
 
 /**
  * A transport whose channels all begin with `prefix`, so that several protocols share one transport and never meet.
@@ -42,8 +43,7 @@ class Namespace implements Transport {
   /** Aborts at close; its reason is known to no one else. */
   readonly #closed = new AbortController();
   readonly #signals = new SignalWatch();
-  #underWay = 0;
-  #onIdle: (() => void) | undefined;
+  readonly #underWay = new UnderWay();
   #open = true;
   #closing: Promise<void> | undefined;
 
@@ -114,6 +114,7 @@ class Namespace implements Transport {
 
   async close(options: { readonly drainMs?: number } = {}): Promise<void> {
     const drainMs = numberOption('drainMs', options.drainMs ?? DEFAULT_DRAIN_MS);
+    if (drainMs === 0) this.#underWay.hurry();
     await (this.#closing ??= this.#close(drainMs));
   }
 
@@ -123,15 +124,7 @@ class Namespace implements Transport {
 
   async #close(drainMs: number): Promise<void> {
     this.#open = false;
-    if (this.#underWay > 0 && drainMs > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = this.runtime.setTimer(drainMs, resolve, { keepAlive: true });
-        this.#onIdle = () => {
-          timer.cancel();
-          resolve();
-        };
-      });
-    }
+    await this.#underWay.drain(this.runtime, drainMs);
     for (const end of [...this.#ends]) end();
     this.#closed.abort();
     for (const { id, session } of this.#inner.peers()) {
@@ -152,11 +145,11 @@ class Namespace implements Transport {
   }
 
   async #counted<T>(work: Promise<T>): Promise<T> {
-    this.#underWay++;
+    this.#underWay.begin();
     try {
       return await work;
     } finally {
-      if (--this.#underWay === 0) this.#onIdle?.();
+      this.#underWay.end();
     }
   }
 

@@ -31,6 +31,7 @@ import { Receiver } from './receiver.js';
 import { aborted, notOpen, notSent, refused, sessionEnded, timedOut } from './request-errors.js';
 import { Peer, PendingRequest, RecentIds } from './requests.js';
 import { SignalWatch } from './signals.js';
+import { UnderWay } from './under-way.js';
 
 /** How {@link createTransport} behaves. */
 export interface TransportOptions {
@@ -83,13 +84,12 @@ class LinkTransport implements Transport {
   readonly #frames: FrameEncoder;
   readonly #receiver: Receiver;
   readonly #reader = new envelope.EnvelopeReader();
+  /** Requests that are pending here, and handlers that are at work here. */
+  readonly #underWay = new UnderWay();
   #listeners: readonly ((event: PeerEvent) => void)[] = [];
   #state: 'new' | 'open' | 'closing' | 'closed' = 'new';
   #starting: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
-  /** Requests that are pending here and handlers that are at work here. */
-  #underWay = 0;
-  #onIdle: (() => void) | undefined;
 
   constructor(link: Link, options: TransportOptions) {
     this.#link = link;
@@ -115,7 +115,7 @@ class LinkTransport implements Transport {
       writable: (to, signal) => this.#writable(to, signal),
       began: (peer) => {
         peer.running++;
-        this.#underWay++;
+        this.#underWay.begin();
       },
       ended: (peer) => {
         peer.running--;
@@ -184,7 +184,7 @@ class LinkTransport implements Transport {
       );
       peer.pending.add(request);
       this.#peers.set(to, peer);
-      this.#underWay++;
+      this.#underWay.begin();
       this.#deadlines.add(request, startedMs + timeoutMs);
       if (signal !== undefined) this.#signals.add(signal, request);
     });
@@ -244,6 +244,7 @@ class LinkTransport implements Transport {
 
   async close(options: { readonly drainMs?: number } = {}): Promise<void> {
     const drainMs = numberOption('drainMs', options.drainMs ?? DEFAULT_DRAIN_MS);
+    if (drainMs === 0) this.#underWay.hurry();
     await (this.#closing ??= this.#close(drainMs));
   }
 
@@ -274,23 +275,13 @@ class LinkTransport implements Transport {
   async #close(drainMs: number): Promise<void> {
     const until = this.runtime.monotonic() + drainMs;
     this.#state = 'closing';
-    if (this.#underWay > 0 && drainMs > 0) await this.#idleWithin(drainMs);
+    await this.#underWay.drain(this.runtime, drainMs);
     this.#state = 'closed';
     for (const peer of [...this.#peers.values()]) this.#end(peer, 'closed');
     this.#deadlines.clear();
     this.#peers.clear();
     this.#listeners = [];
     await this.#link.close(Math.max(0, until - this.runtime.monotonic()));
-  }
-
-  #idleWithin(drainMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.runtime.setTimer(drainMs, resolve, { keepAlive: true });
-      this.#onIdle = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
   }
 
   #newPeer(id: NodeId): Peer {
@@ -389,7 +380,7 @@ class LinkTransport implements Transport {
 
   #oneLess(peer: Peer): void {
     if (peer.forgettable) this.#peers.delete(peer.id);
-    if (--this.#underWay === 0) this.#onIdle?.();
+    this.#underWay.end();
   }
 
   #receive(from: NodeId, session: number, bytes: Uint8Array): void {
