@@ -22,6 +22,7 @@ import type {
 } from './contract.js';
 import type { Responder } from './core/channels.js';
 import { TransportError } from './errors.js';
+import { Progress } from './progress.js';
 import { aborted, sessionEnded, timedOut } from './request-errors.js';
 import { SignalWatch } from './signals.js';
 
@@ -83,24 +84,13 @@ class FaultyPeer {
   heldBytes = 0;
   cloggedUntilMs = 0;
   room: Promise<void> | undefined;
-  #progress: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
-
-  constructor(readonly session: number) {}
-
-  /** Resolves when something was released, or the session ended. */
-  progress(): Promise<void> {
-    if (this.#progress === undefined) {
-      let resolve = (): void => undefined;
-      const promise = new Promise<void>((settle) => (resolve = settle));
-      this.#progress = { promise, resolve };
-    }
-    return this.#progress.promise;
-  }
+  /** Made when something was released, or the session ended. */
+  readonly progress = new Progress();
 
   release(held: Held): void {
     if (!this.held.delete(held)) return;
     this.heldBytes -= held.bytes;
-    this.#wake();
+    this.progress.made();
   }
 
   end(): void {
@@ -108,12 +98,7 @@ class FaultyPeer {
     this.held.clear();
     this.heldBytes = 0;
     this.ended.abort();
-    this.#wake();
-  }
-
-  #wake(): void {
-    this.#progress?.resolve();
-    this.#progress = undefined;
+    this.progress.made();
   }
 }
 
@@ -164,7 +149,7 @@ class FaultyTransport implements Transport {
     inner.onPeer((event) => {
       this.#peers.get(event.peer)?.end();
       this.#peers.delete(event.peer);
-      if (event.type === 'up') this.#peers.set(event.peer, new FaultyPeer(event.session));
+      if (event.type === 'up') this.#peers.set(event.peer, new FaultyPeer());
     });
   }
 
@@ -232,7 +217,7 @@ class FaultyTransport implements Transport {
   async writable(to: NodeId, signal?: AbortSignal): Promise<void> {
     const peer = this.#peers.get(to);
     while (peer !== undefined && !peer.ended.signal.aborted && peer.heldBytes >= MAX_HELD_BYTES) {
-      await abortable(peer.progress(), signal);
+      await abortable(peer.progress.next(), signal);
     }
     await this.#inner.writable(to, signal);
   }

@@ -18,6 +18,7 @@ import {
   type SendOutcome,
 } from './contract.js';
 import { TransportError } from './errors.js';
+import { Progress } from './progress.js';
 
 /** How a {@link MemoryNetwork} behaves. */
 export interface MemoryNetworkOptions {
@@ -190,7 +191,7 @@ class MemoryLink implements Link {
 
   async writable(to: NodeId, signal?: AbortSignal): Promise<void> {
     const lane = this.lanes.get(to);
-    while (lane !== undefined && !lane.ended && !lane.hasRoom) await abortable(lane.progress(), signal);
+    while (lane !== undefined && !lane.ended && !lane.hasRoom) await abortable(lane.progress.next(), signal);
     if (lane === undefined || lane.ended) {
       throw new TransportError('PEER_DOWN', `no session with ${JSON.stringify(to)}`, {
         definite: true,
@@ -210,7 +211,7 @@ class MemoryLink implements Link {
     const limit = deadline(this.#network.runtime, drainMs);
     try {
       for (const lane of [...this.lanes.values()]) {
-        while (lane.queuedBytes > 0) await abortable(lane.progress(), limit.signal);
+        while (lane.queuedBytes > 0) await abortable(lane.progress.next(), limit.signal);
       }
     } catch {
       // The time is over; what is left is lost.
@@ -234,8 +235,8 @@ class Lane {
   #scheduled = false;
   /** The largest frame that was refused: there is room again when it would fit. */
   #refusedBytes = 0;
-  /** Settled, and forgotten, after the next delivery. */
-  #progress: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+  /** Made when something was delivered, or the session ended. */
+  readonly progress = new Progress();
 
   constructor(
     readonly network: Network,
@@ -260,16 +261,6 @@ class Lane {
   /** Whether the frames that were refused lately would be accepted now. */
   get hasRoom(): boolean {
     return this.queuedBytes + this.#refusedBytes <= this.network.queueBytes;
-  }
-
-  /** Resolves when something was delivered, or the session ended. */
-  progress(): Promise<void> {
-    if (this.#progress === undefined) {
-      let resolve = (): void => undefined;
-      const promise = new Promise<void>((settle) => (resolve = settle));
-      this.#progress = { promise, resolve };
-    }
-    return this.#progress.promise;
   }
 
   schedule(): void {
@@ -324,8 +315,7 @@ class Lane {
 
   #wake(): void {
     if (this.queuedBytes === 0) this.#refusedBytes = 0;
-    this.#progress?.resolve();
-    this.#progress = undefined;
+    this.progress.made();
   }
 }
 

@@ -364,17 +364,18 @@ describe('createTransport', () => {
 function stubLink(capabilities: Partial<Capabilities>) {
   let events: LinkEvents | undefined;
   const waiting: (() => void)[] = [];
+  const declared: Capabilities = {
+    maxPayload: 1_000,
+    ordering: 'none',
+    duplicates: 'never',
+    multicast: 'fan-out',
+    peerEvents: 'connection',
+    identity: 'none',
+    ...capabilities,
+  };
   const link = {
     self: 'a',
-    capabilities: {
-      maxPayload: 1_000,
-      ordering: 'none',
-      duplicates: 'never',
-      multicast: 'fan-out',
-      peerEvents: 'connection',
-      identity: 'none',
-      ...capabilities,
-    } as Capabilities,
+    capabilities: declared,
     sent: [] as Uint8Array[],
     outcome: 'queued' as SendOutcome,
     closed: false,
