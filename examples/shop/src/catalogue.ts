@@ -9,8 +9,6 @@ export const CATALOGUE = [
   { sku: 'moon-rock-mug', price: 99_900 },
 ] as const;
 
-export type Sku = (typeof CATALOGUE)[number]['sku'];
-
 /** One position of an order. */
 export interface Line {
   readonly sku: string;
