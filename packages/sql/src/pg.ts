@@ -41,7 +41,8 @@ export interface PgPool extends PgQueryable {
  * A database over a `Pool` of `pg`, or over one connected `Client`.
  *
  * With a pool, each transaction has a connection of its own. A client runs one transaction or statement at a
- * time, and is ended when a transaction has to give it up in the middle. Whoever made the pool or client ends it.
+ * time, and is ended when a transaction has to give it up in the middle; make one database of a client and use
+ * the client in no other way. Whoever made the pool or client ends it.
  */
 export function pgDatabase(client: PgPool | PgClient, options: DatabaseOptions = {}): SqlDatabase {
   checkClient(client);

@@ -3,15 +3,20 @@
 // Its parent talks to it in lines of JSON over a pipe on stdin. However the parent ends (exit, Ctrl-C, SIGKILL, a
 // crash), the kernel closes that pipe: then this process stops what it started, removes the folders it made and
 // ends. It leads a session of its own, so that a Ctrl-C in the terminal reaches the parent and not it.
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { chownSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { clearTimeout, setTimeout } from 'node:timers';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** How long a server may take to end on request once nobody waits for it any more. */
 const ORPHAN_GRACE_MS = 3_000;
+/** How much of what a command prints is kept: the end, which says why it failed. */
+const KEPT_OUTPUT = 64 << 10;
+const REMOVE_ATTEMPTS = 50;
+const REMOVE_INTERVAL_MS = 100;
 
 /** @type {Map<number, { stopSignal: NodeJS.Signals, cleanup?: object, gone: Promise<void>, paused: boolean }>} */
 const servers = new Map();
@@ -27,8 +32,7 @@ const requests = {
   },
   remove({ path }) {
     if (!folders.delete(path)) throw new Error(`${path} is not a folder of this supervisor`);
-    rmSync(path, { recursive: true, force: true, maxRetries: 5 });
-    return {};
+    return removeFolder(path).then(() => ({}));
   },
   run: (command) => run(command),
   start(command) {
@@ -56,45 +60,47 @@ function options({ env, cwd, uid, gid }) {
 
 /** Runs a command to its end, and kills it when the parent goes. */
 function run(command) {
+  const child = spawn(command.command, command.args, {
+    ...options(command),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => (output = (output + text).slice(-KEPT_OUTPUT)));
+  }
+  if (child.pid !== undefined) watch(child, { stopSignal: 'SIGKILL' });
   return new Promise((resolve) => {
-    const child = execFile(
-      command.command,
-      command.args,
-      { ...options(command), maxBuffer: 16 << 20 },
-      (error, stdout, stderr) => {
-        if (child.pid !== undefined) servers.delete(child.pid);
-        resolve({ code: error === null ? 0 : (error.code ?? -1), output: `${stdout}${stderr}` });
-      },
-    );
-    if (child.pid === undefined) return;
-    const gone = new Promise((done) => child.once('exit', () => done()));
-    servers.set(child.pid, { stopSignal: 'SIGKILL', gone, paused: false });
+    child.once('error', (error) => resolve({ code: -1, output: String(error.message) }));
+    child.once('close', (code) => resolve({ code: code ?? -1, output }));
   });
 }
 
 function start(command, log) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command.command, command.args, {
-      ...options(command),
-      stdio: ['ignore', log, log],
-      detached: true,
-    });
-    const { pid } = child;
-    if (pid === undefined) {
-      child.once('error', reject);
-      return;
-    }
-    const gone = new Promise((done) => {
-      child.once('exit', (code, signal) => {
-        servers.delete(pid);
-        killGroup(pid);
-        reply({ exited: pid, code, signal });
-        done();
-      });
-    });
-    servers.set(pid, { stopSignal: command.stopSignal, cleanup: command.cleanup, gone, paused: false });
-    resolve({ pid });
+  const child = spawn(command.command, command.args, {
+    ...options(command),
+    stdio: ['ignore', log, log],
+    detached: true,
   });
+  const { pid } = child;
+  if (pid === undefined) return new Promise((_, reject) => child.once('error', reject));
+  const { stopSignal, cleanup } = command;
+  watch(child, { stopSignal, cleanup });
+  child.once('exit', (code, signal) => reply({ exited: pid, code, signal }));
+  return { pid };
+}
+
+/** Keeps account of a process, which leads a group of its own, for as long as it runs. */
+function watch(child, how) {
+  const { pid } = child;
+  const gone = new Promise((done) => {
+    child.once('exit', () => {
+      servers.delete(pid);
+      killGroup(pid);
+      done();
+    });
+  });
+  servers.set(pid, { ...how, gone, paused: false });
 }
 
 /** Asks a server to end, and no longer asks once its time is over. */
@@ -102,7 +108,8 @@ async function stop(pid, graceMs) {
   const server = servers.get(pid);
   if (server === undefined) return;
   if (server.paused) signalTree(pid, 'SIGCONT');
-  signal(pid, server.stopSignal);
+  if (server.stopSignal === 'SIGKILL') signalTree(pid, 'SIGKILL');
+  else signal(pid, server.stopSignal);
   const impatience = setTimeout(() => signalTree(pid, 'SIGKILL'), graceMs);
   await server.gone;
   clearTimeout(impatience);
@@ -151,11 +158,24 @@ function descendants(root) {
   return found;
 }
 
+/** A process that was just killed may write on for a moment. */
+async function removeFolder(path) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      rmSync(path, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      if (attempt === REMOVE_ATTEMPTS) throw error;
+    }
+    await delay(REMOVE_INTERVAL_MS);
+  }
+}
+
 async function close() {
   if (closing) return;
   closing = true;
   await Promise.allSettled([...servers.keys()].map((pid) => stop(pid, ORPHAN_GRACE_MS)));
-  for (const path of folders) rmSync(path, { recursive: true, force: true, maxRetries: 5 });
+  await Promise.allSettled([...folders].map(removeFolder));
   process.exit(0);
 }
 

@@ -4,6 +4,10 @@ import { isolated, startEmbeddedPostgres } from '@quorate/testing';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 
+if (process.argv[2] === 'starting') {
+  await isolated('mysql');
+}
+
 const redis = await isolated('redis');
 const postgres = await startEmbeddedPostgres();
 const client = new pg.Client({ connectionString: postgres.url });
