@@ -32,7 +32,7 @@ const app = await Application.bootstrapWithPlugins({
   sourceLinkTemplate: 'https://github.com/quorate/quorate/blob/main/{path}#L{line}',
   basePath: '.',
   treatWarningsAsErrors: true,
-  validation: { notExported: false, invalidLink: true, notDocumented: true },
+  validation: { notExported: false, invalidLink: true, notDocumented: true, invalidPath: false },
   requiredToBeDocumented: ['Class', 'Interface', 'Function', 'TypeAlias', 'Variable', 'Method', 'Enum'],
   logLevel: 'Warn',
 });
