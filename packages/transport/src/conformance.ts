@@ -42,8 +42,9 @@ export interface ConformanceOptions {
    */
   readonly impossible?: Partial<Record<ConformanceHook, string>>;
   /**
-   * Milliseconds after which something that must happen counts as not happening.
-   * @defaultValue 10_000
+   * Milliseconds after which something that must happen counts as not happening. Keep it below the runner's own limit
+   * for a test, which cannot say what it waited for.
+   * @defaultValue 4_000
    */
   readonly limitMs?: number;
   /**
@@ -72,7 +73,7 @@ const checks: readonly Check[] = [...messageChecks, ...requestChecks, ...session
 export function conformance(options: ConformanceOptions): void {
   const { name, runner, impossible = {} } = options;
   const patience: Patience = {
-    limitMs: numberOption('limitMs', options.limitMs ?? 10_000, { min: 1 }),
+    limitMs: numberOption('limitMs', options.limitMs ?? 4_000, { min: 1 }),
     settleMs: numberOption('settleMs', options.settleMs ?? 50),
   };
   for (const hook of Object.keys(impossible)) {

@@ -83,6 +83,7 @@ class FaultyPeer {
   readonly held = new Set<Held>();
   heldBytes = 0;
   cloggedUntilMs = 0;
+  /** There while the queue below is known to be full. */
   room: Promise<void> | undefined;
   /** Made when something was released, or the session ended. */
   readonly progress = new Progress();
@@ -201,7 +202,13 @@ class FaultyTransport implements Transport {
       return this.#corrupted(answer);
     } catch (error) {
       const subject = { peer: to, channel };
-      if (signal.reason instanceof DeadlineError) throw timedOut(options.timeoutMs, subject, true);
+      // Whatever came first here, the caller of a real network could not know whether the request had left.
+      if (
+        signal.reason instanceof DeadlineError ||
+        (error instanceof TransportError && error.code === 'TIMEOUT')
+      ) {
+        throw timedOut(options.timeoutMs, subject, true);
+      }
       if (options.signal !== undefined && isAborted(options.signal))
         throw aborted(options.signal.reason, subject, true);
       if (peer.ended.signal.aborted && !(error instanceof TransportError && error.code !== 'ABORTED')) {
@@ -216,8 +223,15 @@ class FaultyTransport implements Transport {
 
   async writable(to: NodeId, signal?: AbortSignal): Promise<void> {
     const peer = this.#peers.get(to);
-    while (peer !== undefined && !peer.ended.signal.aborted && peer.heldBytes >= MAX_HELD_BYTES) {
-      await abortable(peer.progress.next(), signal);
+    const waits = (): Promise<void> | undefined =>
+      peer === undefined || peer.ended.signal.aborted || signal?.aborted === true
+        ? undefined
+        : peer.heldBytes >= MAX_HELD_BYTES
+          ? peer.progress.next()
+          : peer.room;
+    // An abort ends the wait here, and is reported by the wait below.
+    for (let wait = waits(); wait !== undefined; wait = waits()) {
+      await abortable(wait, signal).catch(() => undefined);
     }
     await this.#inner.writable(to, signal);
   }
@@ -288,9 +302,13 @@ class FaultyTransport implements Transport {
 
   #pass(peer: FaultyPeer, to: NodeId, channel: string, body: Uint8Array, fate: Fate): SendOutcome {
     if (fate.lost) return 'queued';
-    // What would be overtaken by nothing need not wait; but nothing overtakes what is held back by a clog.
-    if (fate.delayMs <= 0) return this.#inner.send(to, channel, body);
-    if (peer.heldBytes + body.length > MAX_HELD_BYTES) return 'dropped-full';
+    if (fate.delayMs <= 0) {
+      const outcome = this.#inner.send(to, channel, body);
+      if (outcome === 'dropped-full') void this.#room(peer, to);
+      return outcome;
+    }
+    // Holding back is no way around a full queue.
+    if (peer.room !== undefined || peer.heldBytes + body.length > MAX_HELD_BYTES) return 'dropped-full';
     const kept = new Uint8Array(body);
     const held: Held = {
       bytes: kept.length,
@@ -301,18 +319,20 @@ class FaultyTransport implements Transport {
     return 'queued';
   }
 
-  /** Sends what was held back; a full queue holds it back further. Never rejects. */
+  /** Sends what was held back; a full queue holds it back further. */
   async #release(peer: FaultyPeer, held: Held, to: NodeId, channel: string, body: Uint8Array): Promise<void> {
-    try {
-      while (this.#inner.send(to, channel, body) === 'dropped-full') {
-        // One wait for all that is held back.
-        peer.room ??= this.#inner.writable(to, peer.ended.signal).finally(() => (peer.room = undefined));
-        await peer.room;
-      }
-    } catch {
-      // The session is over, and the message with it.
+    while (!peer.ended.signal.aborted && this.#inner.send(to, channel, body) === 'dropped-full') {
+      await this.#room(peer, to);
     }
     peer.release(held);
+  }
+
+  /** One wait for all who found the queue full. Resolves when there is room, or the session is over. */
+  #room(peer: FaultyPeer, to: NodeId): Promise<void> {
+    const over = (): void => {
+      peer.room = undefined;
+    };
+    return (peer.room ??= this.#inner.writable(to, peer.ended.signal).then(over, over));
   }
 
   /** A request or its reply on the way. */

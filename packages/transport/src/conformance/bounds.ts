@@ -77,6 +77,7 @@ export const boundsChecks: readonly Check[] = [
       const given = rejects(a.writable(b.self, controller.signal), 'ABORTED');
       const log = check.log<string>();
       const woken = a.writable(b.self).then(() => log.add('woken'));
+      woken.catch(() => undefined);
       await setImmediate();
       assert.equal(log.items.length, 0, 'writable resolved although the queue is full');
       controller.abort(new Error('aborted on purpose'));
