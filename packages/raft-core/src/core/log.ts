@@ -86,7 +86,10 @@ export class RaftLog {
     let bytes = 0;
     let at = start;
     for (; at < end; at++) {
-      bytes += this.#entries[at]?.data.length ?? 0;
+      const entry = this.#entries[at];
+      // Small commands are mostly frame: without counting it, thousands of them would be called one message's worth.
+      if (entry !== undefined)
+        bytes += entry.data.length + 3 * (entry.id?.length ?? 0) + ENTRY_OVERHEAD_BYTES;
       if (bytes > maxBytes && at > start) break;
     }
     return this.#entries.slice(start, at);
@@ -138,3 +141,6 @@ export class RaftLog {
 
 /** Stands where a compacted entry was, so that its data can be collected. */
 const RELEASED: Entry = { index: 0, term: 0, kind: 'noop', data: new Uint8Array() };
+
+/** The most bytes that an entry takes in a message besides its command and its id. */
+const ENTRY_OVERHEAD_BYTES = 24;
