@@ -1,4 +1,4 @@
-import type { Entry, Index, PersistBatch, SnapshotMeta, Term } from '@quorate/durable-log';
+import type { Entry, Index, LoadedLog, PersistBatch, SnapshotMeta, Term } from '@quorate/durable-log';
 import type { NodeId } from '@quorate/transport';
 
 /** Names a proposal for its proposer: unique for ever across the cluster. */
@@ -153,28 +153,54 @@ export interface ConsensusCore<M, S extends CoreStatus = CoreStatus> {
   status(): Readonly<S>;
 }
 
+/** What a core remembers from before a restart. */
+export interface Recovered {
+  readonly loaded: LoadedLog;
+  /** All entries from `loaded.first` to `loaded.last`. */
+  readonly entries: readonly Entry[];
+}
+
 /** How messages of a core travel. Decoding treats its input as hostile and throws `MalformedBytesError`. */
 export interface MessageCodec<M> {
   encode(message: M): Uint8Array;
   decode(bytes: Uint8Array): M;
 }
 
-/** The user's deterministic state machine. */
+/** Brings results of a state machine into bytes and back: what a snapshot remembers for exactly-once sessions. */
+export interface ResultCodec<R> {
+  encode(result: R): Uint8Array;
+  decode(bytes: Uint8Array): R;
+}
+
+/**
+ * The user's deterministic state machine: the same commands in the same order give the same results and the same
+ * state on every node. No clock, no chance, no I/O; time is {@link AppliedCommand.timeMs}.
+ */
 export interface StateMachine<R, Q, A> {
-  /**
-   * Applies commands in order and returns one result for each. The same commands give the same results and the
-   * same state on every node: no clock, no chance, no I/O. A throw stops the node.
-   */
+  /** Applies commands in order and returns one result for each. A throw stops the node. */
   apply(commands: readonly AppliedCommand[]): readonly R[];
   /** Answers from the present state and leaves it alone. */
   query(query: Q): A;
   /**
-   * Freezes the present state at the moment of the call and yields it in chunks; commands applied meanwhile do not
-   * show in it.
+   * Freezes the present state and yields it in chunks; commands applied meanwhile do not show in it. The first chunk
+   * is asked for in the turn of the call, so that a generator which copies what it needs before it first yields or
+   * waits is right.
    */
   snapshot(): AsyncIterable<Uint8Array>;
-  /** Replaces the state by what {@link StateMachine.snapshot} yielded on some node. */
+  /**
+   * Replaces the state by what {@link StateMachine.snapshot} yielded on some node. Queries may come meanwhile: they
+   * are answered from the state before, until this resolves. A rejection stops the node.
+   */
   restore(chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Needed for sessions. */
+  readonly results?: ResultCodec<R>;
+  /**
+   * Replicated time has come to `timeMs` without a command. Called between commands, on every node at the same place
+   * in the log, when the time that {@link StateMachine.nextTimeMs} names has come.
+   */
+  advance?(timeMs: number): void;
+  /** The replicated time at which something happens by itself, such as the end of a lease; undefined when nothing does. */
+  nextTimeMs?(): number | undefined;
 }
 
 /** A committed command as a state machine gets it. */
@@ -182,6 +208,11 @@ export interface AppliedCommand {
   readonly index: Index;
   readonly term: Term;
   readonly data: Uint8Array;
+  /**
+   * Replicated time in milliseconds since the Unix epoch: the latest wall clock of any proposer of this or an earlier
+   * command. The same on every node, and it never goes back. Danger: a node whose clock is ahead takes it along.
+   */
+  readonly timeMs: number;
 }
 
 /**

@@ -1,0 +1,178 @@
+import type { Index } from '@quorate/durable-log';
+import { type Deadline, deadline, DeadlineError, type Runtime } from '@quorate/runtime';
+import type { ProposalId, Result } from './contract.js';
+import { refusal, ReplicatedLogError, type ReplicatedLogErrorCode } from './errors.js';
+
+/** One call of a user that waits for the core. */
+interface Waiter<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: ReplicatedLogError) => void;
+  readonly ask: () => void;
+  readonly limit: Deadline;
+  readonly bytes: number;
+  /** Whether the core may be acting on it. */
+  asked: boolean;
+  /** What is known to settle it: the state machine reaching this index. */
+  index: Index | undefined;
+}
+
+/** How long a call waits, and how much memory it holds meanwhile. */
+export interface WaitOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly bytes?: number;
+}
+
+/**
+ * The calls that wait for an answer from the core, by id. Each settles once: with its value, with the core's refusal,
+ * or when its time is over; and then the error says whether it may still happen.
+ */
+export class WaitingCalls<T> {
+  readonly #runtime: Runtime;
+  readonly #what: string;
+  /** Whether giving up leaves the outcome open: it does for a proposal, and not for a read. */
+  readonly #hasEffect: boolean;
+  readonly #calls = new Map<ProposalId, Waiter<T>>();
+  /** Refused for a reason that passes, without having had an effect. */
+  readonly #again = new Set<ProposalId>();
+  /** Those that wait for an index. */
+  readonly #indexed = new Set<ProposalId>();
+  #bytes = 0;
+
+  constructor(runtime: Runtime, what: string, hasEffect: boolean) {
+    this.#runtime = runtime;
+    this.#what = what;
+    this.#hasEffect = hasEffect;
+  }
+
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** Bytes of the calls that wait. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  has(id: ProposalId): boolean {
+    return this.#calls.has(id);
+  }
+
+  /** Asks, and waits for {@link WaitingCalls.resolve} or a refusal. */
+  add(id: ProposalId, ask: () => void, options: WaitOptions): Promise<T> {
+    const { timeoutMs, signal, bytes = 0 } = options;
+    const limit = deadline(this.#runtime, timeoutMs, { signal, what: this.#what });
+    return new Promise<T>((resolve, reject) => {
+      const waiter: Waiter<T> = { resolve, reject, ask, limit, bytes, asked: false, index: undefined };
+      this.#calls.set(id, waiter);
+      this.#bytes += bytes;
+      const giveUp = (): void => {
+        this.#take(id)?.reject(this.#givenUp(waiter));
+      };
+      if (limit.signal.aborted) {
+        giveUp();
+        return;
+      }
+      limit.signal.addEventListener('abort', giveUp, { once: true });
+      waiter.asked = true;
+      ask();
+    });
+  }
+
+  resolve(id: ProposalId, value: T): void {
+    this.#take(id)?.resolve(value);
+  }
+
+  reject(id: ProposalId, error: ReplicatedLogError): void {
+    this.#take(id)?.reject(error);
+  }
+
+  /** Settles once {@link WaitingCalls.reached} tells of `index`. */
+  waitFor(id: ProposalId, index: Index): void {
+    const waiter = this.#calls.get(id);
+    if (waiter === undefined) return;
+    waiter.index = index;
+    this.#indexed.add(id);
+  }
+
+  /** The state machine stands at `index`. */
+  reached(this: WaitingCalls<Index>, index: Index): void {
+    for (const id of this.#indexed) {
+      const wanted = this.#calls.get(id)?.index;
+      if (wanted !== undefined && wanted <= index) this.resolve(id, index);
+    }
+  }
+
+  /** The core refused: the call ends, or waits until the reason has passed where that is sure to do no harm. */
+  refuse(result: Extract<Result, { ok: false }>): void {
+    const waiter = this.#calls.get(result.id);
+    if (waiter === undefined) return;
+    const { reason, leader, detail } = result;
+    const passes =
+      reason === 'transferring' ||
+      reason === 'superseded' ||
+      // Where a leader is named, a call with effect was refused because this node does not hand it on.
+      (reason === 'not-leader' && (leader === undefined || !this.#hasEffect));
+    if (passes) {
+      waiter.asked = false;
+      this.#again.add(result.id);
+    } else {
+      this.reject(result.id, refusal(reason, leader, detail));
+    }
+  }
+
+  /** Asks again for those that were refused for a reason that may have passed. Returns whether there were any. */
+  askAgain(): boolean {
+    if (this.#again.size === 0) return false;
+    const ids = [...this.#again];
+    this.#again.clear();
+    for (const id of ids) {
+      const waiter = this.#calls.get(id);
+      if (waiter === undefined) continue;
+      waiter.asked = true;
+      waiter.ask();
+    }
+    return true;
+  }
+
+  /** Rejects everything that waits. */
+  fail(code: ReplicatedLogErrorCode, message: string, cause: unknown): void {
+    for (const [id, { asked }] of [...this.#calls]) {
+      const definite = !(this.#hasEffect && asked);
+      this.reject(id, new ReplicatedLogError(code, message, { definite, cause }));
+    }
+  }
+
+  #take(id: ProposalId): Waiter<T> | undefined {
+    const waiter = this.#calls.get(id);
+    if (waiter === undefined) return undefined;
+    this.#calls.delete(id);
+    this.#again.delete(id);
+    this.#indexed.delete(id);
+    this.#bytes -= waiter.bytes;
+    waiter.limit[Symbol.dispose]();
+    return waiter;
+  }
+
+  #givenUp({ limit, asked }: Waiter<T>): ReplicatedLogError {
+    const cause: unknown = limit.signal.reason;
+    const open = this.#hasEffect && asked;
+    if (!(cause instanceof DeadlineError)) {
+      const message = `${this.#what} was aborted${open ? '; it may still happen' : ''}`;
+      return new ReplicatedLogError('ABORTED', message, { definite: !open, cause });
+    }
+    if (open) {
+      const message = `${this.#what} did not end in time; it may still happen`;
+      return new ReplicatedLogError('UNKNOWN_OUTCOME', message, {
+        definite: false,
+        cause,
+      });
+    }
+    return asked
+      ? new ReplicatedLogError('TIMEOUT', `${this.#what} did not end in time`, { definite: true, cause })
+      : new ReplicatedLogError('NOT_LEADER', `${this.#what} found no leader in time`, {
+          definite: true,
+          cause,
+        });
+  }
+}
