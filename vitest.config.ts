@@ -25,6 +25,7 @@ export default defineConfig({
           exclude: ['**/test/integration/**', '**/test/simulation/**'],
           pool: 'threads',
           isolate: false,
+          testTimeout: 30_000,
         },
       },
       {

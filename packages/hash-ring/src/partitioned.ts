@@ -148,11 +148,17 @@ export function loadFactorOption(value: number | undefined): number {
   return numberOption('loadFactor', value ?? DEFAULT_LOAD_FACTOR, { min: 1 });
 }
 
+/** Generous for a few products and the sum of a thousand weights in floating point of 53 bits. */
+const ROUNDING = 1e-12;
+
 /** ceil(c * m * w / sum of w): the bound of the paper, for bins of different sizes. */
 export function boundOf(weight: number, total: number, balls: number, loadFactor: number): number {
   if (weight === 0) return 0;
-  // One division, at the end: whole numbers stay exact.
-  return Math.ceil((loadFactor * balls * weight) / total);
+  const share = (loadFactor * balls * weight) / total;
+  // A share that is whole but for the rounding of its factors must not cost one more: the bound is that of the paper.
+  // All bounds together still hold every ball, since their sum is whole and less than one below it at the most.
+  const whole = Math.round(share);
+  return Math.abs(share - whole) <= share * ROUNDING ? whole : Math.ceil(share);
 }
 
 /** The sum of the weights. */

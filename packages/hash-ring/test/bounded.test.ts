@@ -51,6 +51,8 @@ describe('partitions with bounded loads', () => {
           expect(placement.bound(`n${String(i)}`)).toBe(bound);
         });
       }),
+      // 1.05 * 16 * 2 / 11.2 is 3, and a little more in floating point.
+      { examples: [[[3.7, 1, 1, 1, 2, 0.5, 1, 1], 1.05, 16]] },
     );
   });
 
