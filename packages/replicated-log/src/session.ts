@@ -70,7 +70,7 @@ export class LogSession<R> implements Session<R> {
   #sequence = 0;
   /** Sequences whose result is not known, ascending. */
   readonly #open = new Set<number>();
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #closing: Promise<void> | undefined;
 
   constructor(host: SessionHost<R>, id: number, ttlMs: number) {
@@ -89,9 +89,7 @@ export class LogSession<R> implements Session<R> {
     const { timeoutMs = this.#host.timeoutMs, signal } = options;
     const limit = deadline(this.#host.runtime, timeoutMs, { signal, what: 'the proposal' });
     try {
-      await this.#turn(limit);
-      const sequence = ++this.#sequence;
-      this.#open.add(sequence);
+      const sequence = await this.#turn(limit);
       try {
         const outcome = await this.#repeat(
           () => ({ kind: 'session', session: this.id, sequence, acknowledged: this.#acknowledged(), data }),
@@ -104,7 +102,7 @@ export class LogSession<R> implements Session<R> {
         });
       } finally {
         this.#open.delete(sequence);
-        this.#waiting.shift()?.();
+        this.#wake();
       }
     } finally {
       limit[Symbol.dispose]();
@@ -136,7 +134,7 @@ export class LogSession<R> implements Session<R> {
     this.#timer?.cancel();
     this.#host.stopped.removeEventListener('abort', this.#onStopped);
     this.#end.abort(reason);
-    for (const wake of this.#waiting.splice(0)) wake();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   #expire(): ReplicatedLogError {
@@ -147,7 +145,7 @@ export class LogSession<R> implements Session<R> {
   }
 
   /** Waits until fewer are under way: what is acknowledged may not fall behind by more than the window. */
-  async #turn(limit: Deadline): Promise<void> {
+  async #turn(limit: Deadline): Promise<number> {
     for (;;) {
       if (this.#end.signal.aborted) throw this.#end.signal.reason as Error;
       if (limit.signal.aborted) {
@@ -156,16 +154,34 @@ export class LogSession<R> implements Session<R> {
           cause: limit.signal.reason,
         });
       }
-      const [oldest = this.#sequence] = this.#open;
-      if (this.#open.size < MAX_UNDER_WAY && this.#sequence - oldest < MAX_UNDER_WAY) return;
+      if (this.#room > 0) {
+        const sequence = ++this.#sequence;
+        this.#open.add(sequence);
+        return sequence;
+      }
       await new Promise<void>((resolve) => {
         const wake = (): void => {
           limit.signal.removeEventListener('abort', wake);
+          this.#waiting.delete(wake);
           resolve();
         };
         limit.signal.addEventListener('abort', wake, { once: true });
-        this.#waiting.push(wake);
+        this.#waiting.add(wake);
       });
+    }
+  }
+
+  /** How many more may be under way. */
+  get #room(): number {
+    const [oldest = this.#sequence + 1] = this.#open;
+    return MAX_UNDER_WAY - (this.#sequence + 1 - oldest);
+  }
+
+  #wake(): void {
+    let room = this.#room;
+    for (const wake of this.#waiting) {
+      if (room-- <= 0) return;
+      wake();
     }
   }
 
