@@ -1,5 +1,4 @@
 import type { Entry, Index, SnapshotMeta, Term } from '@quorate/durable-log';
-import type { NodeId } from '@quorate/transport';
 
 /** AppendEntries (Figure 2). */
 export interface Append {
@@ -135,9 +134,3 @@ export type RaftMessage =
   | ForwardRefused
   | ReadRequest
   | ReadReply;
-
-/** A raft message and who said it. */
-export interface Received<M extends RaftMessage = RaftMessage> {
-  readonly from: NodeId;
-  readonly message: M;
-}
