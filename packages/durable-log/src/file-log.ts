@@ -156,6 +156,7 @@ class FileLog implements LogStorage {
       sequence: 1,
       position: ORIGIN,
       state,
+      marked: false,
     };
   }
 

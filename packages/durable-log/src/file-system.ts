@@ -15,8 +15,6 @@ export interface FileHandle {
   write(bytes: Uint8Array, position: number): Promise<void>;
   /** Makes what was written before durable, and the size of the file with it (`fdatasync`). Not the file's name. */
   sync(): Promise<void>;
-  /** Cuts the file off, or extends it by zeros. Durable after {@link FileHandle.sync}. */
-  truncate(size: number): Promise<void>;
   close(): Promise<void>;
 }
 

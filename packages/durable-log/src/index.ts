@@ -22,3 +22,18 @@ export {
   StorageStateError,
 } from './errors.js';
 export type { DirectoryLock, FileHandle, FileSystem } from './file-system.js';
+export {
+  createMemoryLog,
+  createMemoryMedium,
+  type MemoryLogOptions,
+  type MemoryMedium,
+} from './memory-log.js';
+export {
+  groupCommitted,
+  type GroupCommittedEvent,
+  storageFailed,
+  type StorageFailedEvent,
+  tailRepaired,
+  type TailRepairedEvent,
+} from './events.js';
+export { crc32c } from './core/crc32c.js';

@@ -1,4 +1,4 @@
-import { constants, fdatasync, fsync, ftruncate, read, write, writeSync } from 'node:fs';
+import { constants, fdatasync, fsync, read, write, writeSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { FileHandle, FileSystem } from './file-system.js';
@@ -8,7 +8,6 @@ const readAt = promisify(read);
 const writeAt = promisify(write);
 const dataSync = promisify(fdatasync);
 const fullSync = promisify(fsync);
-const cut = promisify(ftruncate);
 
 /**
  * Up to so many bytes go to the page cache on this thread: that takes a few microseconds, and the way to a thread of
@@ -76,10 +75,6 @@ class NodeFileHandle implements FileHandle {
 
   async sync(): Promise<void> {
     await dataSync(this.#handle.fd);
-  }
-
-  async truncate(size: number): Promise<void> {
-    await cut(this.#handle.fd, size);
   }
 
   async close(): Promise<void> {

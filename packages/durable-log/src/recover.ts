@@ -175,7 +175,9 @@ class Replay {
 
   content(): WalContent | undefined {
     if (this.#last === undefined) return undefined;
+    const last = this.#last.records.at(-1);
     return {
+      marked: last?.kind === 'append' && last.entryCount === 0 && last.durable === last.sequence - 1,
       logId: this.#last.file.header.logId,
       segments: this.segments,
       active: this.#last.file,

@@ -1,5 +1,5 @@
-import { abortable, InvalidOptionError } from '@quorate/runtime';
 import { createHash } from 'node:crypto';
+import { receiveChunks } from './chunks.js';
 import type { SnapshotMeta } from './contract.js';
 import { crc32c } from './core/crc32c.js';
 import {
@@ -178,9 +178,7 @@ async function writeChunks(
     at += size;
     filled = 0;
   };
-  for await (const chunk of untilAborted(chunks, signal)) {
-    if (!(chunk instanceof Uint8Array))
-      throw new InvalidOptionError('chunks', chunk, 'a source of Uint8Arrays');
+  for await (const chunk of receiveChunks(chunks, signal)) {
     for (let done = 0; done < chunk.length;) {
       const piece = chunk.subarray(done, done + CHUNK_BYTES - filled);
       buffer.set(piece, CHUNK_HEADER_BYTES + filled);
@@ -193,27 +191,4 @@ async function writeChunks(
   await flush();
   await handle.write(encodeSnapshotEnd(total, hash.digest(), seed), at);
   return total;
-}
-
-/** The same chunks, but an abort also ends the waiting for the next one. */
-async function* untilAborted(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  const iterator =
-    Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
-  let ended = false;
-  try {
-    for (;;) {
-      const next = await abortable(Promise.resolve(iterator.next()), signal);
-      if (next.done === true) {
-        ended = true;
-        return;
-      }
-      yield next.value;
-    }
-  } finally {
-    // A source that is stuck must not hold up the one who gave it up.
-    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
-  }
 }

@@ -30,6 +30,8 @@ export interface WalContent {
   /** Where the last record leaves the log, and the state. */
   readonly position: Position;
   readonly state: Uint8Array;
+  /** The last record says that all before it are durable. */
+  readonly marked: boolean;
 }
 
 type Settle = () => void;
@@ -72,8 +74,8 @@ export class Wal {
   #buffer: Buffer;
   /** The lowest index that a record changes that is not in its file yet. */
   #unwrittenFrom: Index = Infinity;
-  /** Nothing was written since the last mark, or ever. */
-  #marked = true;
+  /** The last record is a mark: see {@link Wal.close}. */
+  #marked: boolean;
   /** The next segment's file, on its way. */
   #prepared: Promise<PreparedFile | undefined> | undefined;
 
@@ -88,6 +90,7 @@ export class Wal {
     this.#durable = content.sequence;
     this.#position = content.position;
     this.#state = content.state;
+    this.#marked = content.marked;
     this.#fail = fail;
     this.#buffer = Buffer.allocUnsafeSlow(settings.groupBytes);
   }

@@ -91,7 +91,7 @@ function inspectTail(bytes: Buffer, at: number, salt: number, missing: number): 
   const until = endOfContent(bytes, at);
   if (until <= at) return { kind: 'clean' };
   const highest = missing + Math.ceil((until - at) / RECORD_HEADER_BYTES);
-  for (let place = align(at); place + RECORD_HEADER_BYTES <= until; place += 8) {
+  for (let place = align(at); place < until && place + RECORD_HEADER_BYTES <= bytes.length; place += 8) {
     const sequence = bytes.readUIntBE(place + 8, 6);
     const durable = bytes.readUIntBE(place + 14, 6);
     // Checksums are only worth their time where a proof could be.

@@ -195,12 +195,6 @@ export class FaultyDisk {
         inode.platter = platter;
         inode.dirty.clear();
       },
-      truncate: async (size) => {
-        await step();
-        const content = Buffer.alloc(size);
-        inode.content.copy(content);
-        inode.content = content;
-      },
       close: () => Promise.resolve(),
     };
   }

@@ -1,0 +1,58 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { seededRandom } from '@quorate/runtime';
+import { describe, it } from 'vitest';
+import { conformance } from '../src/conformance.js';
+import { createFileLog } from '../src/file.js';
+import { createMemoryLog, createMemoryMedium } from '../src/index.js';
+import { openFileLog } from './support/crash-run.js';
+import { FaultyDisk } from './support/faulty-disk.js';
+
+const runner = { describe, it };
+
+conformance({
+  name: 'the memory log',
+  runner,
+  setup() {
+    const medium = createMemoryMedium();
+    return Promise.resolve({
+      open: () => createMemoryLog({ medium }),
+      crash() {
+        medium.crash();
+        return Promise.resolve();
+      },
+      teardown: () => Promise.resolve(),
+    });
+  },
+});
+
+let seed = 0;
+conformance({
+  name: 'the file log over a faulty disk',
+  runner,
+  setup() {
+    const disk = new FaultyDisk(seededRandom(++seed));
+    return Promise.resolve({
+      open: () => openFileLog(disk),
+      crash() {
+        disk.losePower();
+        return Promise.resolve();
+      },
+      teardown: () => Promise.resolve(),
+    });
+  },
+});
+
+conformance({
+  name: 'the file log on the disk of this machine',
+  runner,
+  crashImpossible: 'a process cannot crash itself; test/integration does',
+  async setup() {
+    const directory = await mkdtemp(join(tmpdir(), 'quorate-log-'));
+    return {
+      open: () => createFileLog({ directory, segmentBytes: 4096 }),
+      teardown: () => rm(directory, { recursive: true }),
+    };
+  },
+});
