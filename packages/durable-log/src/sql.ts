@@ -1,0 +1,1 @@
+export { createSqlLog, sqlLogMigrations, type SqlLogOptions } from './sql-log.js';
