@@ -34,7 +34,8 @@ import { Writer } from './writer.js';
 
 /**
  * Starts a node of a replicated log: loads the storage, restores the state machine, and joins the core to the
- * transport. Rejects with what the storage or the state machine throws; the storage is closed then.
+ * transport. Rejects with what the storage or the state machine throws; the storage is closed then. Like a server, a
+ * node keeps the process alive until it stops.
  */
 export async function startNode<M, S extends CoreStatus, R, Q, A>(
   options: NodeOptions<M, S, R, Q, A>,
@@ -313,13 +314,15 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
   }
 
   #scheduleTick(): void {
-    this.#timer = this.#options.runtime.setTimer(this.#options.tickMs, () => {
+    const tick = (): void => {
       this.#core.tick();
       this.#scheduleTick();
       this.#askAgain();
       this.#advanceTime();
       this.#pump();
-    });
+    };
+    // A node serves its peers like a server that listens.
+    this.#timer = this.#options.runtime.setTimer(this.#options.tickMs, tick, { keepAlive: true });
   }
 
   /** Whoever leads brings replicated time to where something is due. */
