@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { crashRun } from '../support/crash-run.js';
+import type { FileHandle, FileSystem } from '../../src/index.js';
+import { crashRun, openFileLog } from '../support/crash-run.js';
 
 const SEEDS = Number(process.env['DURABLE_LOG_SEEDS'] ?? 600);
 const FIRST = Number(process.env['DURABLE_LOG_FIRST_SEED'] ?? 1);
@@ -15,5 +16,41 @@ describe('a crash at any step of the disk', () => {
       });
     }
     expect(crashes).toBeGreaterThan(SEEDS);
+  });
+});
+
+/** Passes everything on but what is replaced. */
+function withHandles(files: FileSystem, change: (handle: FileHandle) => Partial<FileHandle>): FileSystem {
+  return {
+    ...files,
+    open: async (path, mode) => {
+      const handle = await files.open(path, mode);
+      return { ...handle, ...change(handle) };
+    },
+  };
+}
+
+const nothing = (): Promise<void> => Promise.resolve();
+
+describe('the search for crashes', () => {
+  const planted: Record<string, (files: FileSystem) => FileSystem> = {
+    'a log that never syncs its files': (files) => withHandles(files, () => ({ sync: nothing })),
+    'a log that never syncs its directory': (files) => ({ ...files, syncDirectory: nothing }),
+    'a log that leaves a torn tail where it is': (files) =>
+      withHandles(files, (handle) => ({
+        write: (bytes, position) =>
+          bytes.every((byte) => byte === 0) && position > 0 ? nothing() : handle.write(bytes, position),
+      })),
+  };
+  it.each(Object.keys(planted))('finds %s within 200 seeds', async (name) => {
+    let found = 0;
+    for (let seed = 1; seed <= 200 && found === 0; seed++) {
+      const open = (disk: Parameters<typeof openFileLog>[0]) => openFileLog(disk, planted[name]);
+      found += await crashRun({ seed, lives: 5, open }).then(
+        () => 0,
+        () => 1,
+      );
+    }
+    expect(found).toBe(1);
   });
 });

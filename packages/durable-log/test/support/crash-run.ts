@@ -1,6 +1,7 @@
 import { seededRandom } from '@quorate/runtime';
 import { createVirtualRuntime } from '@quorate/runtime/virtual';
 import type { Entry, LogStorage, PersistBatch, SnapshotMeta, StagedSnapshot } from '../../src/index.js';
+import type { FileSystem } from '../../src/file-system.js';
 import { createFileLog } from '../../src/file.js';
 import { FaultyDisk } from './faulty-disk.js';
 
@@ -70,10 +71,14 @@ export async function crashRun({ seed, lives, open = openFileLog }: CrashRunOpti
   return crashes;
 }
 
-export function openFileLog(disk: FaultyDisk): LogStorage {
+/** A file log on a disk; `change` plants a bug between the two. */
+export function openFileLog(
+  disk: FaultyDisk,
+  change: (files: FileSystem) => FileSystem = (files) => files,
+): LogStorage {
   return createFileLog({
     directory: DIRECTORY,
-    fileSystem: disk.mount(),
+    fileSystem: change(disk.mount()),
     runtime: createVirtualRuntime(),
     segmentBytes: 4096,
     groupBytes: 2048,
