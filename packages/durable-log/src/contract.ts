@@ -56,7 +56,8 @@ export interface StoredSnapshot {
   readonly sizeBytes: number;
   /**
    * The chunks in order, cut as the storage likes. The snapshot stays readable until the iteration ends, also when a
-   * newer one is installed meanwhile. May be called more than once, the first time before a newer one is installed.
+   * newer one is installed meanwhile. May be called more than once; an iteration that begins when
+   * a newer one is in force may reject with `SNAPSHOT_GONE`.
    */
   chunks(): AsyncIterable<Uint8Array>;
 }
@@ -87,7 +88,7 @@ export interface StagedSnapshot {
  * What survives a crash of the process, the operating system or the machine.
  *
  * One writer: opening a storage that another process has open is refused. A call that rejects with anything but
- * an argument error leaves the storage failed: every later call rejects with the same error, because after a
+ * an argument error, but for `stageSnapshot`, leaves the storage failed: every later call rejects with the same error, because after a
  * failed sync nobody knows what the disk holds. What was acknowledged before stays readable after a reopening.
  */
 export interface LogStorage extends AsyncDisposable {
@@ -97,6 +98,8 @@ export interface LogStorage extends AsyncDisposable {
    * Appends a batch atomically. With `sync`, resolves once the batch and every batch before it are durable;
    * concurrent calls share one sync. Without, resolves once the batch is ordered before all later ones, and a
    * crash may lose it (but never it and keep a later one). Calls take effect in the order in which they are made.
+   * The bytes of the batch stay untouched by the caller until this settles. Rejects with `INVALID_BATCH`, without effect,
+   * for a batch that does not fit the log.
    */
   write(batch: PersistBatch, options: { readonly sync: boolean }): Promise<void>;
   /**
@@ -107,8 +110,9 @@ export interface LogStorage extends AsyncDisposable {
   read(from: Index, to: Index, maxBytes: number): Promise<Entry[]>;
   /**
    * Takes a snapshot in, durably, without effect on what is there: until {@link StagedSnapshot.install} the storage
-   * answers as before, also after a crash. Writes, reads and syncs go on meanwhile. When `chunks` throws or `signal`
-   * aborts, what was received is removed and the storage is as good as before. Several may be staged at a time.
+   * answers as before, also after a crash. Writes, reads and syncs go on meanwhile. When `chunks` throws, `signal`
+   * aborts or no space is left, the error is passed on, what was received is removed, and the storage is as good as
+   * before. Several may be staged at a time.
    */
   stageSnapshot(
     meta: SnapshotMeta,
