@@ -99,14 +99,14 @@ describe('a replicated log on raft', () => {
     const lines = Array.from({ length: 100 }, (_, at) => `line ${String(at)}`);
     for (const line of lines) await c.settled(c.log(leader).propose(text(line)));
     expect(c.log(leader).status().first).toBeGreaterThan(50);
-    expect(c.disks.get(leader)?.held.base.index).toBeGreaterThan(50);
+    expect(c.disks.get(leader)?.compactedTo).toBeGreaterThan(50);
     await c.crash(other);
     await c.up(other);
     await c.up(behind);
     for (const id of [behind, other]) {
       expect(await c.settled(c.log(id).read(undefined, 'linearizable'))).toEqual(lines);
     }
-    expect(c.disks.get(behind)?.held.snapshot?.meta.index).toBeGreaterThan(50);
+    expect(c.disks.get(behind)?.snapshotIndex).toBeGreaterThan(50);
     expect(await c.settled(c.log(behind).propose(text('on')))).toBe(101);
   });
 
