@@ -1,1 +1,7 @@
-export {};
+export type { TraceRecord } from './core/trace.js';
+export { type DiskOptions, SimDisk, SimDiskError } from './disk.js';
+export { SimulationStateError, ViolationError, type ViolationPlace } from './errors.js';
+export type { NetworkFaults, NetworkOptions, SimNetwork } from './network.js';
+export { type ClockOptions, SimNode, type SimProcess } from './node.js';
+export { Simulation, type SimulationOptions } from './simulation.js';
+export { type RunReport, runSeed, runSeeds, type Scenario } from './seeds.js';
