@@ -123,11 +123,6 @@ export class SimDisk {
           inode.platter = Buffer.from(inode.content);
           inode.dirty.clear();
         }),
-      truncate: (size) =>
-        call('truncate', () => {
-          this.#resize(inode, size);
-          if (size < inode.platter.length) inode.dirty.add(Math.floor(size / SECTOR));
-        }),
       close: () => call('close', () => undefined),
     });
     return {
@@ -191,7 +186,7 @@ export class SimDisk {
             throw new SimDiskError('EIO', `${what} on the disk of ${this.id}`);
           resolve(work());
         } catch (error) {
-          reject(error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         }
       });
     });

@@ -1,3 +1,19 @@
+export {
+  checkLinearizable,
+  type Model,
+  type Operation,
+  type Outcome,
+  type Verdict,
+} from './core/linearizability.js';
+export {
+  mapModel,
+  type MapInput,
+  queueModel,
+  type QueueInput,
+  type RegisterInput,
+  registerModel,
+  type RegisterOutput,
+} from './core/models.js';
 export type { TraceRecord } from './core/trace.js';
 export { type DiskOptions, SimDisk, SimDiskError } from './disk.js';
 export { SimulationStateError, ViolationError, type ViolationPlace } from './errors.js';

@@ -183,7 +183,7 @@ function drained(step: () => boolean): Promise<void> {
         resolve();
       } catch (error) {
         over = true;
-        reject(error);
+        reject(error instanceof Error ? error : new Error(String(error)));
       }
     };
     const batch = (): void => {
