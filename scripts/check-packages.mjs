@@ -76,8 +76,10 @@ try {
   }
 
   const peers = new Map();
+  const ours = new Set(packages.map(({ name }) => name));
   for (const { manifest } of packages) {
     for (const peer of Object.keys(manifest.peerDependencies ?? {})) {
+      if (ours.has(peer)) continue; // its tarball is installed already
       peers.set(peer, manifest.devDependencies[peer]);
       if (manifest.devDependencies[`@types/${peer}`]) {
         peers.set(`@types/${peer}`, manifest.devDependencies[`@types/${peer}`]);
