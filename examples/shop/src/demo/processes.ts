@@ -1,16 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { abortable, randomId, sleep, systemRuntime } from '@quorate/runtime';
 import { type ServiceName, SERVICES } from '../lib/names.js';
+import { compileServices } from './compile.js';
 import { eachService } from './databases.js';
 
 const STOP_WITHIN_MS = 6_000;
 const READY_WITHIN_MS = 60_000;
 const KEPT_LINES = 200;
-/** How Node is started so that it reads TypeScript and this repository's sources. */
-const NODE_FLAGS = ['--conditions=@quorate/source', '--import', 'tsx'];
+/** Errors of a service name the lines of its sources. */
+const NODE_FLAGS = ['--enable-source-maps'];
 
 /** Something happened to a service. */
 export interface ServiceEvent {
@@ -49,19 +49,26 @@ export class ShopProcesses implements AsyncDisposable {
 
   constructor(
     readonly addresses: Addresses,
+    private readonly programs: Readonly<Record<ServiceName, string>>,
     private readonly databases: Readonly<Record<ServiceName, string>>,
     private readonly onEvent: (event: ServiceEvent) => void = () => {},
     /** More flags for Node, for tests that want to be inside a service. */
     private readonly nodeFlags: readonly string[] = [],
   ) {}
 
-  /** Finds free ports and starts all four. */
+  /** Compiles the services, finds free ports and starts all four. */
   static async start(
     databases: Readonly<Record<ServiceName, string>>,
     onEvent?: (event: ServiceEvent) => void,
     nodeFlags?: readonly string[],
   ): Promise<ShopProcesses> {
-    const processes = new ShopProcesses(await freeAddresses(), databases, onEvent, nodeFlags);
+    const processes = new ShopProcesses(
+      await freeAddresses(),
+      await compileServices(),
+      databases,
+      onEvent,
+      nodeFlags,
+    );
     try {
       await Promise.all(SERVICES.map((service) => processes.start(service)));
     } catch (error) {
@@ -74,20 +81,16 @@ export class ShopProcesses implements AsyncDisposable {
   /** Starts a service that is not running and resolves when it can be used. */
   async start(service: ServiceName): Promise<void> {
     const { http, nodes } = this.addresses;
-    const child = spawn(
-      process.execPath,
-      [...NODE_FLAGS, ...this.nodeFlags, join(import.meta.dirname, '..', 'services', `${service}.ts`)],
-      {
-        env: {
-          ...process.env,
-          SHOP_DATABASE_URL: this.databases[service],
-          SHOP_HTTP_PORT: new URL(http[service]).port,
-          SHOP_NODES: SERVICES.map((name) => `${name}=${nodes[name]}`).join(','),
-          SHOP_SECRET: this.#secret,
-        },
-        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...this.nodeFlags, this.programs[service]], {
+      env: {
+        ...process.env,
+        SHOP_DATABASE_URL: this.databases[service],
+        SHOP_HTTP_PORT: new URL(http[service]).port,
+        SHOP_NODES: SERVICES.map((name) => `${name}=${nodes[name]}`).join(','),
+        SHOP_SECRET: this.#secret,
       },
-    );
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
     const startedAt = systemRuntime.monotonic();
     const emit = (type: ServiceEvent['type']): void => {
       const afterMs = systemRuntime.monotonic() - startedAt;

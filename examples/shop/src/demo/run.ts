@@ -52,6 +52,7 @@ export async function runDemo(
     progress.say(
       `  ${pad('databases', 13)} ${databases.description} ${paint('dim', `(${seconds(elapsed())})`)}`,
     );
+    progress.say(`  ${pad('services', 13)} ${paint('dim', 'are starting ...')}`);
     await using shop = await ShopProcesses.start(databases.urls, (event) => {
       progress.service(event);
       if (event.type !== 'crashed') return;

@@ -82,6 +82,9 @@ await runService('order', 'Takes orders, and sees each of them through or undone
     db,
     leaseMs: 3_000,
     pollMs: 200,
+    // The other end is a service of ours: however long it is down it comes back, and is told within a second.
+    backoff: { maxMs: 1_000 },
+    maxAttempts: Number.POSITIVE_INFINITY,
     publish: {
       'order.confirmed': ({ id, payload }, signal) =>
         notify({ messageId: id, ...payload }, { timeoutMs: OPERATION_TIMEOUT_MS, signal }),

@@ -11,7 +11,8 @@ import { ended, insist, openShop, request, type TestShop } from './support.js';
 let shop: TestShop;
 
 beforeAll(async () => {
-  shop = await openShop(['--import', pathToFileURL(join(import.meta.dirname, 'crash-at.ts')).href]);
+  const preloaded = pathToFileURL(join(import.meta.dirname, 'crash-at.ts')).href;
+  shop = await openShop(['--conditions=@quorate/source', '--import', 'tsx', '--import', preloaded]);
   const { payment, inventory } = shop.processes.addresses.http;
   await request(`${payment}/accounts/deposit`, { reference: 'd1', account: 'alice', amount: 10_000_000 });
   await request(`${payment}/accounts/deposit`, {
