@@ -11,7 +11,8 @@ import { rabbitmq } from './services/rabbitmq.js';
 import { redis } from './services/redis.js';
 import { sourceOf } from './source.js';
 
-const DESCRIPTORS: Readonly<Record<ServiceName, ServiceDescriptor>> = {
+/** Every kind of server there is. */
+export const DESCRIPTORS: Readonly<Record<ServiceName, ServiceDescriptor>> = {
   postgres,
   mysql,
   redis,

