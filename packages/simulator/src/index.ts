@@ -1,11 +1,17 @@
 export {
   checkLinearizable,
+  type CheckLimits,
   type Model,
   type Operation,
   type Outcome,
   type Verdict,
 } from './core/linearizability.js';
 export {
+  casRegisterModel,
+  type LockInput,
+  lockModel,
+  type LockOutput,
+  type LockState,
   mapModel,
   type MapInput,
   queueModel,
@@ -13,6 +19,7 @@ export {
   type RegisterInput,
   registerModel,
   type RegisterOutput,
+  type RegisterValue,
 } from './core/models.js';
 export type { TraceRecord } from './core/trace.js';
 export { type DiskOptions, SimDisk, SimDiskError } from './disk.js';

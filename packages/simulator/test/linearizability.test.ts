@@ -3,10 +3,12 @@ import {
   mapModel,
   type Model,
   type Operation,
+  type QueueInput,
   queueModel,
   type RegisterInput,
   registerModel,
   type RegisterOutput,
+  type RegisterValue,
 } from '@quorate/simulator';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -78,10 +80,8 @@ describe('checkLinearizable', () => {
     ],
   ])('judges the queue %s of Herlihy and Wing: %s', (_name, linearizable, history) => {
     expect(
-      checkLinearizable<readonly number[], (typeof history)[number]['input'], number | undefined>(
-        queueModel,
-        history,
-      ).linearizable,
+      checkLinearizable<readonly RegisterValue[], QueueInput, RegisterOutput>(queueModel, history)
+        .linearizable,
     ).toBe(linearizable);
   });
 
@@ -93,13 +93,19 @@ describe('checkLinearizable', () => {
       op('a', 6, 7, write(3)),
     ];
     const verdict = checkLinearizable(registerModel, history);
-    expect(verdict).toEqual({ linearizable: false, partition: '', counterexample: history.slice(0, 3) });
+    expect(verdict).toEqual({
+      result: 'not-linearizable',
+      linearizable: false,
+      partition: '',
+      counterexample: history.slice(0, 3),
+      considered: history.slice(0, 3),
+    });
   });
 
   it('lets an unknown write take effect late or never, and not twice', () => {
     const unknown = op('a', 0, Infinity, write(1));
     const check = (...reads: number[]): boolean =>
-      checkLinearizable<number | undefined, RegisterInput, RegisterOutput>(registerModel, [
+      checkLinearizable<RegisterValue | undefined, RegisterInput, RegisterOutput>(registerModel, [
         unknown,
         op('b', 1, 2, write(0)),
         ...reads.map((value, at) => op('b', 3 + 2 * at, 4 + 2 * at, read, value)),
