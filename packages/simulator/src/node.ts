@@ -1,10 +1,11 @@
 import type { FileSystem } from '@quorate/durable-log';
-import { numberOption, type Runtime, seededRandom, type Timer } from '@quorate/runtime';
+import { numberOption, type Runtime, type Timer } from '@quorate/runtime';
 import type { Link } from '@quorate/transport';
-import type { Clockwork, Owner } from './core/clockwork.js';
+import type { Clockwork, Owner, SimEvent } from './core/clockwork.js';
 import { type DiskOptions, SimDisk } from './disk.js';
 import { SimulationStateError } from './errors.js';
-import type { Network, SimLink } from './network.js';
+import type { SimLink } from './link.js';
+import type { Network } from './network.js';
 
 /** What a process has while it lives: all of it is void after a crash, but for the files. */
 export interface SimProcess {
@@ -15,6 +16,8 @@ export interface SimProcess {
   readonly fileSystem: FileSystem;
   /** How often the node was started before. */
   readonly restarts: number;
+  /** Ends this process, as {@link SimNode.kill} does: for code that gives up, such as after a disk failed. */
+  exit(): void;
 }
 
 /** Bounds of the clocks of nodes. */
@@ -32,7 +35,10 @@ export class SimNode {
   readonly #network: Network;
   readonly #boot: (process: SimProcess) => void | Promise<void>;
   readonly #failed: (error: unknown) => void;
-  readonly #rate: number;
+  /** How fast its clocks run, and since when. Before that they had gone on by `#elapsed`. */
+  #rate: number;
+  #since = 0;
+  #elapsed = 0;
   #wallOffset: number;
   #owner: Owner = { alive: false, paused: false, held: [] };
   #link: SimLink | undefined;
@@ -54,10 +60,22 @@ export class SimNode {
     this.#network = parts.network;
     this.#boot = parts.boot;
     this.#failed = parts.failed;
-    this.disk = new SimDisk(parts.clockwork, id, parts.disk);
+    const { clockwork } = parts;
+    this.disk = new SimDisk(
+      {
+        random: clockwork.stream(`disk ${id}`),
+        after: (delayMs, owner, what, work) => void clockwork.schedule(delayMs, owner, what, id, 0, work),
+        wrote: (bytes) => {
+          clockwork.trace.foldBytes(bytes);
+        },
+      },
+      id,
+      parts.disk,
+    );
     const skew = numberOption('maxSkewMs', parts.clock.maxSkewMs ?? 0);
     const drift = numberOption('maxDriftPpm', parts.clock.maxDriftPpm ?? 0, { max: 500_000 });
-    const symmetric = (): number => this.#clockwork.random() * 2 - 1;
+    const random = parts.clockwork.stream(`clock ${id}`);
+    const symmetric = (): number => random() * 2 - 1;
     this.#rate = 1 + (symmetric() * drift) / 1e6;
     this.#wallOffset = Date.UTC(2020, 0, 1) + symmetric() * skew;
   }
@@ -86,6 +104,9 @@ export class SimNode {
       link,
       fileSystem: this.disk.mount(owner),
       restarts: this.#starts++,
+      exit: () => {
+        if (this.#owner === owner) this.kill();
+      },
     };
     const failed = (error: unknown): void => {
       if (owner.alive) this.#failed(error);
@@ -103,12 +124,24 @@ export class SimNode {
    * fault model says. Does nothing to a node that is down.
    */
   crash(): void {
-    if (!this.#owner.alive) return;
-    this.#clockwork.trace.record(this.#clockwork.nowMs, 'crash', this.id, 0);
+    if (this.#end('crash')) this.disk.losePower();
+  }
+
+  /**
+   * Ends the process alone, as SIGKILL does: all that {@link SimNode.crash} does, but the machine goes on and its disk
+   * forgets nothing.
+   */
+  kill(): void {
+    if (this.#end('kill')) this.disk.loseProcess();
+  }
+
+  #end(how: string): boolean {
+    if (!this.#owner.alive) return false;
+    this.#clockwork.trace.record(this.#clockwork.nowMs, how, this.id, 0);
     this.#owner.alive = false;
     this.#owner.held = [];
     if (this.#link !== undefined) this.#network.crashed(this.#link);
-    this.disk.losePower();
+    return true;
   }
 
   /** Stops the process as SIGSTOP does: whatever falls due waits for {@link SimNode.resume}; clocks go on. */
@@ -128,15 +161,30 @@ export class SimNode {
     this.#wallOffset += numberOption('byMs', byMs, { min: Number.NEGATIVE_INFINITY });
   }
 
+  /**
+   * From now on its clocks run `ppm` millionths too fast, or too slow if it is negative; 0 makes them right again.
+   * Timers that were set before are not early by the clock; they may be late.
+   */
+  setDrift(ppm: number): void {
+    this.#elapsed = this.#localMs();
+    this.#since = this.#clockwork.nowMs;
+    this.#rate = 1 + numberOption('ppm', ppm, { min: -500_000, max: 500_000 }) / 1e6;
+  }
+
+  /** Milliseconds by its own clock since the start of the simulation. */
+  #localMs(): number {
+    return this.#elapsed + (this.#clockwork.nowMs - this.#since) * this.#rate;
+  }
+
   #runtime(owner: Owner): Runtime {
     const clockwork = this.#clockwork;
-    const startedMs = clockwork.nowMs;
-    const random = seededRandom(Math.floor(clockwork.random() * 2 ** 32));
+    const started = this.#localMs();
+    const random = clockwork.stream(`node ${this.id} ${String(this.#starts)}`);
     // Rounding must not show a timer a clock before its due time.
     let floor = 0;
-    const monotonic = (): number => Math.max(floor, (clockwork.nowMs - startedMs) * this.#rate);
+    const monotonic = (): number => (floor = Math.max(floor, this.#localMs() - started));
     return {
-      now: () => Math.floor(this.#wallOffset + clockwork.nowMs * this.#rate),
+      now: () => Math.floor(this.#wallOffset + this.#localMs()),
       monotonic,
       random,
       randomBytes: (size) => Uint8Array.from({ length: size }, () => Math.floor(random() * 256)),
@@ -144,10 +192,18 @@ export class SimNode {
         const delay = Math.max(0, numberOption('delayMs', delayMs, { min: Number.NEGATIVE_INFINITY }));
         if (!owner.alive) return { cancel: () => undefined };
         const due = monotonic() + delay;
-        const event = clockwork.schedule(delay / this.#rate, owner, 'timer', this.id, delay, () => {
-          floor = Math.max(floor, due);
-          run();
-        });
+        const set = (inMs: number): SimEvent =>
+          clockwork.schedule(inMs / this.#rate, owner, 'timer', this.id, inMs, fire);
+        const fire = (): void => {
+          const early = due - monotonic();
+          // The clock has become slower since the timer was set.
+          if (early > ROUNDING_MS) event = set(early);
+          else {
+            floor = Math.max(floor, due);
+            run();
+          }
+        };
+        let event = set(delay);
         return {
           cancel: () => {
             event.cancelled = true;
@@ -157,3 +213,6 @@ export class SimNode {
     };
   }
 }
+
+/** Differences of time below this are those of floating-point numbers. */
+const ROUNDING_MS = 1e-6;

@@ -2,6 +2,9 @@ import { integerOption, numberOption } from '@quorate/runtime';
 import { Clockwork } from './core/clockwork.js';
 import type { DiskOptions } from './disk.js';
 import { SimulationStateError, ViolationError } from './errors.js';
+import type { CheckLimits, Model } from './core/linearizability.js';
+import { type Fault, FaultBook, type FaultRecord } from './faults.js';
+import { History } from './history.js';
 import { Network, type NetworkOptions, type SimNetwork } from './network.js';
 import { type ClockOptions, SimNode, type SimProcess } from './node.js';
 
@@ -19,6 +22,10 @@ export interface SimulationOptions {
   readonly promises?: boolean;
   /** How many of the last records a violation shows. @defaultValue 40 */
   readonly traceTail?: number;
+  /** Events after which a run that does not end is a violation of `steps`. @defaultValue 100_000_000 */
+  readonly maxSteps?: number;
+  /** The numbers of the faults that may happen; without, all do. A smaller run of the same seed has fewer of them. */
+  readonly onlyFaults?: readonly number[];
 }
 
 /** How many events one turn of Node's event loop takes. Between two of them Node runs the promise callbacks. */
@@ -36,6 +43,9 @@ export class Simulation {
   readonly #clockwork: Clockwork;
   readonly #options: SimulationOptions;
   readonly #net: Network;
+  readonly #book: FaultBook;
+  readonly #histories: History<unknown, unknown>[] = [];
+  readonly #maxSteps: number;
   readonly #invariants: { readonly name: string; readonly check: () => string | undefined }[] = [];
   #violation: ViolationError | undefined;
 
@@ -45,6 +55,9 @@ export class Simulation {
     this.#clockwork = new Clockwork(this.seed, integerOption('traceTail', options.traceTail ?? 40));
     this.#net = new Network(this.#clockwork, options.network ?? {});
     this.network = this.#net;
+    this.#maxSteps = integerOption('maxSteps', options.maxSteps ?? 100_000_000, { min: 1 });
+    const only = options.onlyFaults;
+    this.#book = new FaultBook(this.#clockwork, only === undefined ? undefined : new Set(only));
   }
 
   /** Virtual time in milliseconds since the start. */
@@ -65,6 +78,70 @@ export class Simulation {
   /** A uniform number in [0, 1), for the harness. Nodes have chances of their own. */
   random(): number {
     return this.#clockwork.random();
+  }
+
+  /** Chance of its own for one purpose: what others draw does not change it. */
+  stream(purpose: string): () => number {
+    return this.#clockwork.stream(`purpose ${purpose}`);
+  }
+
+  /** The faults that were scheduled, in the order of their numbers. */
+  get faults(): readonly FaultRecord[] {
+    return this.#book.records;
+  }
+
+  /** How many faults were scheduled, those included that are left out. */
+  get faultCount(): number {
+    return this.#book.count;
+  }
+
+  /**
+   * Schedules a fault. It has a number, so that a run can be repeated without it: that is how a failing run is made
+   * smaller. Whatever decides about faults should be drawn when they are scheduled, from a {@link Simulation.stream},
+   * so that leaving one out does not change the others. {@link Simulation.heal} ends it, or keeps it from beginning.
+   */
+  fault(fault: Fault): void {
+    this.#book.add(fault);
+  }
+
+  /** The histories that were recorded. */
+  get histories(): readonly History<unknown, unknown>[] {
+    return this.#histories;
+  }
+
+  /** A recorder of what clients see. {@link runSeed} judges it at the end of the run; so does {@link Simulation.judge}. */
+  history<State, Input, Output>(
+    model: Model<State, Input, Output>,
+    name = 'history',
+  ): History<Input, Output> {
+    const history = new History<Input, Output>(name, model, () => this.nowMs);
+    this.#histories.push(history);
+    return history;
+  }
+
+  /**
+   * Judges all histories so far. Throws {@link ViolationError} of `linearizability` where one is not linearizable.
+   * Returns the names of those that were not decided within the limits.
+   */
+  judge(limits: CheckLimits = {}): string[] {
+    const undecided: string[] = [];
+    for (const history of this.#histories) {
+      const { result, partition, counterexample = [] } = history.check(limits);
+      if (result === 'undecided') undecided.push(history.name);
+      if (result !== 'not-linearizable') continue;
+      const of = partition === undefined || partition === '' ? '' : ` of ${JSON.stringify(partition)}`;
+      const { model } = history;
+      const shown = counterexample.slice(-6).map(({ process, input, output }) => {
+        const text = model.describe?.(input, output, true) ?? JSON.stringify([input, output]);
+        return `${process}: ${text}`;
+      });
+      this.fail(
+        'linearizability',
+        `no order explains ${String(counterexample.length)} operations${of} of ${history.name} (${shown.join('; ')})`,
+      );
+    }
+    this.#throwIfViolated();
+    return undecided;
   }
 
   /** Adds a node and starts it. `boot` runs at every start, and finds on the disk what the last life left. */
@@ -112,11 +189,16 @@ export class Simulation {
     );
   }
 
-  /** Undoes every fault: opens the network, repairs disks, resumes and starts the nodes. */
+  /**
+   * Undoes every fault: opens the network, repairs disks, resumes and starts the nodes. Clocks keep the time that they
+   * have, and damage to files stays.
+   */
   heal(): void {
+    this.#clockwork.trace.record(this.nowMs, 'heal', '', 0);
+    this.#book.heal();
     this.network.heal();
     for (const node of this.nodes.values()) {
-      node.disk.failing = false;
+      node.disk.heal();
       node.resume();
       if (!node.up) node.start();
     }
@@ -146,6 +228,10 @@ export class Simulation {
     let reached = false;
     const step = (): boolean => {
       this.#check();
+      if (this.steps >= this.#maxSteps) {
+        this.fail('steps', `the run did not end within ${String(this.#maxSteps)} events`);
+        this.#throwIfViolated();
+      }
       reached = done();
       return !reached && clockwork.step(until);
     };

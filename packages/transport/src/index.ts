@@ -37,6 +37,7 @@ export {
 } from './events.js';
 export { type FaultPlan, withFaults } from './faults.js';
 export { type FifoOptions, withFifo } from './fifo.js';
+export { describeFrame, type FrameInfo } from './frame-info.js';
 export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions } from './memory.js';
 export { namespace } from './namespace.js';
 export { createTransport, type TransportOptions } from './transport.js';

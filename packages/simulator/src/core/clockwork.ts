@@ -12,8 +12,8 @@ export interface Owner {
 
 /** Something that will happen. */
 export interface SimEvent {
-  readonly at: number;
-  readonly order: number;
+  at: number;
+  order: number;
   readonly owner: Owner | undefined;
   readonly kind: string;
   readonly who: string;
@@ -31,9 +31,26 @@ export class Clockwork {
   readonly #heap = new EventHeap<SimEvent>();
   #orders = 0;
 
+  readonly #seed: number;
+
   constructor(seed: number, tail: number) {
     this.trace = new Trace(tail);
     this.random = seededRandom(seed);
+    this.#seed = seed;
+  }
+
+  /**
+   * Chance for one purpose: what others draw does not change it, so that a run with a fault less stays like the run
+   * with it for as long as it can.
+   */
+  stream(purpose: string): () => number {
+    let low = this.#seed | 0;
+    let high = Math.floor(this.#seed / 2 ** 32) | 0;
+    for (let at = 0; at < purpose.length; at++) {
+      low = Math.imul(low ^ purpose.charCodeAt(at), 0x01000193);
+      high = Math.imul(high ^ low ^ (low >>> 15), 0x85ebca6b);
+    }
+    return seededRandom((high & 0xfffff) * 2 ** 32 + (low >>> 0));
   }
 
   schedule(
@@ -55,7 +72,10 @@ export class Clockwork {
     const held = owner.held;
     owner.held = [];
     for (const event of held) {
-      if (!event.cancelled) this.#heap.push({ ...event, at: this.nowMs, order: this.#orders++ });
+      if (event.cancelled) continue;
+      event.at = this.nowMs;
+      event.order = this.#orders++;
+      this.#heap.push(event);
     }
   }
 
@@ -78,10 +98,5 @@ export class Clockwork {
       next.run();
       return true;
     }
-  }
-
-  /** A whole number from `min` to `max`. */
-  between(min: number, max: number): number {
-    return min + Math.floor(this.random() * (max - min + 1));
   }
 }

@@ -82,8 +82,8 @@ export interface Verdict<Input, Output> {
 }
 
 /** The smaller limits of one attempt at a smaller counterexample, and of all of them. */
-const ATTEMPT_STEPS = 1_000_000;
-const ATTEMPTS_STEPS = 20_000_000;
+const ATTEMPT_STEPS = 300_000;
+const ATTEMPTS_STEPS = 6_000_000;
 
 /**
  * Whether a history is linearizable (M. Herlihy and J. Wing, 1990): whether each operation can be given a moment
