@@ -39,6 +39,7 @@ export { History, type HistoryEvent, type OpenCall } from './history.js';
 export { nemesis, type NemesisOptions } from './nemesis.js';
 export type { FrameScope, NetworkFaults, NetworkOptions, SimNetwork } from './network.js';
 export { type ClockOptions, SimNode, type SimProcess } from './node.js';
+export { drawHistory, drawRun, type PageOptions } from './page.js';
 export { type PhasesOptions, twoPhases } from './phases.js';
 export {
   checkSeeds,

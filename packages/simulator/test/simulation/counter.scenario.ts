@@ -1,0 +1,3 @@
+import { counterScenario } from './toy.js';
+
+export const scenarios = [counterScenario('none')];
