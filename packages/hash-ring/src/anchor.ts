@@ -73,10 +73,13 @@ export class Anchor extends TokenPlacement {
     checkCapacity(changes.nodes.length, this.capacity);
     const buckets = this.#buckets.copy();
     const members = [...this.#members];
-    for (const { id } of changes.removed) {
-      const bucket = members.findIndex((node) => node?.id === id);
-      members[bucket] = undefined;
-      buckets.remove(bucket);
+    if (changes.removed.length > 0) {
+      const bucketOf = new Map(members.map((node, bucket) => [node?.id, bucket]));
+      for (const { id } of changes.removed) {
+        const bucket = bucketOf.get(id) ?? 0;
+        members[bucket] = undefined;
+        buckets.remove(bucket);
+      }
     }
     for (const node of changes.added) members[buckets.add()] = node;
     return new Anchor(this.next(changes.nodes), buckets, members);

@@ -71,8 +71,8 @@ function summarize({ nodes }: Placement, loads: ReadonlyMap<string, number>): Ba
     .map(({ share, expected }) => share / expected);
   return {
     nodes: balances,
-    maxOverExpected: ratios.length === 0 ? 1 : Math.max(...ratios),
-    minOverExpected: ratios.length === 0 ? 1 : Math.min(...ratios),
+    maxOverExpected: ratios.reduce((most, ratio) => Math.max(most, ratio), ratios[0] ?? 1),
+    minOverExpected: ratios.reduce((least, ratio) => Math.min(least, ratio), ratios[0] ?? 1),
     deviation: Math.sqrt(
       ratios.reduce((sum, ratio) => sum + (ratio - 1) ** 2, 0) / Math.max(1, ratios.length),
     ),

@@ -85,14 +85,18 @@ export class BoundedKeys {
     return this.#bins.get(id)?.bound ?? 0;
   }
 
-  /** Gives a key a node, or finds the one it has. `node` is undefined when no node can have keys. */
+  /**
+   * Gives a key a node, or finds the one it has. `node` is undefined when no node can have keys; `moved` are the other
+   * keys that moved for it.
+   */
   assign(key: string): { readonly node: string | undefined; readonly moved: readonly KeyMove[] } {
     if (typeof key !== 'string') throw new InvalidOptionError('key', key, 'a string');
     const present = this.#assigned.get(key);
     if (present !== undefined || this.#bins.size === 0) return { node: present?.bin.node.id, moved: [] };
     const raised = this.#setBounds(this.size + 1);
     this.#place(key, this.#placement.token(key));
-    const moved = this.#fill(raised);
+    // A key that was placed a moment ago and moves on was never seen elsewhere.
+    const moved = this.#fill(raised).filter((move) => move.key !== key);
     return { node: this.get(key), moved };
   }
 

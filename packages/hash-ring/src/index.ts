@@ -17,11 +17,15 @@ export {
 export { cacheHotKeys, type HotKeyOptions } from './hot-keys.js';
 export {
   createMembership,
+  type ListenerFailedEvent,
+  listenerFailedEvents,
   Membership,
   type MembershipChange,
   type MembershipEvent,
   membershipEvents,
   type MembershipOptions,
+  type NodeRefusedEvent,
+  nodeRefusedEvents,
   type PeerSource,
 } from './membership.js';
 export {

@@ -94,13 +94,15 @@ export class Jump extends TokenPlacement {
     const changes = changeMembers(this.nodes, change, 'equal');
     if (changes === undefined) return this;
     const members = [...this.#members];
+    const bucketOf = new Map(this.buckets.map((id, bucket) => [id, bucket]));
     for (const { id } of changes.removed) {
-      const bucket = members.findIndex((node) => node.id === id);
+      const bucket = bucketOf.get(id) ?? 0;
       const last = members.pop();
-      if (bucket < members.length && last !== undefined) members[bucket] = last;
+      if (last === undefined || bucket === members.length) continue;
+      members[bucket] = last;
+      bucketOf.set(last.id, bucket);
     }
-    members.push(...changes.added);
-    return new Jump(this.next(changes.nodes), members);
+    return new Jump(this.next(changes.nodes), [...members, ...changes.added]);
   }
 
   override walk(token: number, visit: (node: PlacementNode) => boolean): void {

@@ -66,9 +66,11 @@ export class Maglev extends TokenPlacement implements RangedPlacement {
   }
 
   rangeEnds(): Uint32Array {
-    // Slot s holds the tokens t with floor(t * size / 2^32) = s.
     return Uint32Array.from({ length: this.tableSize }, (_, slot) => {
-      return Math.ceil(((slot + 1) * TOKENS) / this.tableSize) - 1;
+      // The quotient of a large table is rounded, so that this may be one token off.
+      const end = Math.ceil(((slot + 1) * TOKENS) / this.tableSize) - 1;
+      if (this.#slotOf(end) > slot) return end - 1;
+      return end < TOKENS - 1 && this.#slotOf(end + 1) === slot ? end + 1 : end;
     });
   }
 
@@ -97,8 +99,11 @@ export class Maglev extends TokenPlacement implements RangedPlacement {
     writer.u32(this.tableSize);
   }
 
+  /** floor(token * size / 2^32), in two halves since the product has up to 56 bits. */
   #slotOf(token: number): number {
-    return Math.floor((token * this.tableSize) / TOKENS);
+    const high = (token >>> 16) * this.tableSize;
+    const low = (token & 0xffff) * this.tableSize;
+    return Math.floor((high + Math.floor(low / 0x10000)) / 0x10000);
   }
 }
 

@@ -9,7 +9,7 @@ import {
   systemRuntime,
   type Timer,
 } from '@quorate/runtime';
-import { Damper } from './core/damping.js';
+import { Damper, type Settled } from './core/damping.js';
 import { resolveNodes } from './core/members.js';
 import type { NodeSpec, Placement, PlacementChange } from './placement.js';
 
@@ -74,6 +74,29 @@ export interface MembershipEvent {
 /** Every snapshot that a {@link Membership} goes over to. */
 export const membershipEvents = eventChannel<MembershipEvent>('hash-ring', 'membership');
 
+/** What the event channel `quorate:hash-ring:node-refused` carries. */
+export interface NodeRefusedEvent {
+  readonly node: string;
+  readonly error: unknown;
+}
+
+/**
+ * A node that the placement cannot take, such as one too many for an anchor, or one of weight 2 for jump. It stays as it
+ * was, in or out, while the others come and go. A node that is out is tried again when it describes itself in another
+ * way, when a member leaves, and after `halfLifeMs`.
+ */
+export const nodeRefusedEvents = eventChannel<NodeRefusedEvent>('hash-ring', 'node-refused');
+
+/** What the event channel `quorate:hash-ring:listener-failed` carries. */
+export interface ListenerFailedEvent {
+  /** The epoch of the snapshot that the listener was told of. */
+  readonly epoch: number;
+  readonly error: unknown;
+}
+
+/** A listener of {@link Membership.onChange} that threw. The others were told. */
+export const listenerFailedEvents = eventChannel<ListenerFailedEvent>('hash-ring', 'listener-failed');
+
 /**
  * Turns observations of nodes into snapshots, with damping: a short absence changes nothing, and a node that keeps
  * coming and going is removed once and stays out until it has been stable.
@@ -116,7 +139,11 @@ export class Membership<P extends Placement> implements Disposable {
     return this.#current;
   }
 
-  /** Says that a node is there. A member's new weight, zone or rack makes a new snapshot after `batchMs`. */
+  /**
+   * Says that a node is there. A member's new weight, zone or rack makes a new snapshot after `batchMs`. Throws
+   * `INVALID_OPTION` for a bad id, weight, zone or rack; what only the strategy refuses is told by
+   * {@link nodeRefusedEvents} when the node would be admitted.
+   */
   up(node: string | NodeSpec): void {
     if (this.#closed.signal.aborted) return;
     const spec = typeof node === 'string' ? { ...this.#memberSpec(node), id: node } : node;
@@ -184,7 +211,7 @@ export class Membership<P extends Placement> implements Disposable {
     }
   }
 
-  /** Listens to changes until the returned function is called. A listener that throws stops the others of that change. */
+  /** Listens to changes until the returned function is called. A listener that throws harms nobody else. */
   onChange(listen: (change: MembershipChange<P>) => void): () => void {
     functionOption('listen', listen);
     this.#listeners.add(listen);
@@ -221,17 +248,39 @@ export class Membership<P extends Placement> implements Disposable {
   }
 
   #settle(): void {
-    const { join, leave, change } = this.#damper.settle(this.#now());
+    const now = this.#now();
+    const due = this.#damper.settle(now);
+    let change = changeOf(due);
+    const before = this.#current;
+    let after: Placement;
+    try {
+      after = before.with(change);
+    } catch {
+      change = this.#withoutRefused(due, now);
+      after = before.with(change);
+    }
     this.#schedule();
-    // A member that describes itself anew is replaced: its points lie where they lay.
-    this.#change({ add: [...join, ...change], remove: [...leave, ...change.map(({ id }) => id)] });
+    // Every strategy's `with` gives a placement of its own kind.
+    if (after !== before) this.#goOver(before, after as P);
   }
 
-  #change(change: PlacementChange): void {
-    const before = this.#current;
-    // Every strategy's `with` gives a placement of its own kind.
-    const after = before.with(change) as P;
-    if (after === before) return;
+  /** Tries one node after the other, those that leave first. */
+  #withoutRefused({ join, leave, change }: Settled, now: number): PlacementChange {
+    let trial = this.#current.with({ remove: leave });
+    const taken = (replaces: boolean) => (spec: NodeSpec) => {
+      try {
+        trial = trial.with({ add: [spec], remove: replaces ? [spec.id] : [] });
+        return true;
+      } catch (error) {
+        if (!replaces) this.#damper.refuse(spec.id, now);
+        if (nodeRefusedEvents.active) nodeRefusedEvents.publish({ node: spec.id, error });
+        return false;
+      }
+    };
+    return changeOf({ leave, change: change.filter(taken(true)), join: join.filter(taken(false)) });
+  }
+
+  #goOver(before: P, after: P): void {
     this.#current = after;
     const added = after.nodes.flatMap(({ id }) => (before.node(id) === undefined ? [id] : []));
     const removed = before.nodes.flatMap(({ id }) => (after.node(id) === undefined ? [id] : []));
@@ -239,8 +288,19 @@ export class Membership<P extends Placement> implements Disposable {
       const { strategy, epoch, checksum } = after;
       membershipEvents.publish({ strategy, epoch, checksum, added, removed });
     }
-    for (const listen of [...this.#listeners]) listen({ before, after, added, removed });
+    for (const listen of [...this.#listeners]) {
+      try {
+        listen({ before, after, added, removed });
+      } catch (error) {
+        if (listenerFailedEvents.active) listenerFailedEvents.publish({ epoch: after.epoch, error });
+      }
+    }
   }
+}
+
+/** A member that describes itself anew is replaced: its points lie where they lay. */
+function changeOf({ join, leave, change }: Settled): PlacementChange {
+  return { add: [...join, ...change], remove: [...leave, ...change.map(({ id }) => id)] };
 }
 
 /** Begins with the members of a placement, which are taken for up until somebody says otherwise. */

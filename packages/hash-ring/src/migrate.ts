@@ -25,8 +25,8 @@ export type Mover = (move: Move, context: MoveContext) => Promise<void> | void;
 
 /** Where a migration remembers what is done. */
 export interface CheckpointStore {
-  /** What was saved last, or undefined at the first start. */
-  load(): Promise<Uint8Array | undefined> | Uint8Array | undefined;
+  /** What was saved last, or nothing at the first start. */
+  load(): Promise<Uint8Array | undefined | null> | Uint8Array | undefined | null;
   /** Replaces what was saved. Never called again before its promise settles. */
   save(checkpoint: Uint8Array): Promise<void> | void;
 }
@@ -109,7 +109,8 @@ export async function migrate(
   const { moves } = plan;
   const saved =
     checkpoint === undefined ? undefined : await abortable(Promise.resolve(checkpoint.load()), signal);
-  const done = saved === undefined ? new Uint8Array(moves.length) : decodeCheckpoint(saved, plan);
+  const done =
+    saved === undefined || saved === null ? new Uint8Array(moves.length) : decodeCheckpoint(saved, plan);
   const resumed = done.reduce((sum, flag) => sum + flag, 0);
   const sizes = moves.map(({ start, end }) => end - start + 1);
   const totalSize = sizes.reduce((sum, size) => sum + size, 0);

@@ -8,7 +8,7 @@ export interface NodeSpec {
   /** 1 to 255 bytes of UTF-8 without control characters. Where the node's keys lie depends on it. */
   readonly id: string;
   /**
-   * How many shares of the keys the node takes: a finite number of at least 0. A node of weight 0 is a member
+   * How many shares of the keys the node takes: a number from 0 to 10^30, fractions included. A node of weight 0 is a member
    * that owns nothing. Strategies for equal nodes accept 1 only.
    * @defaultValue 1
    */

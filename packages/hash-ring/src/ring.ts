@@ -79,7 +79,7 @@ export class Ring extends TokenPlacement implements RangedPlacement {
 
   override get(key: Key): string | undefined {
     const token =
-      typeof key === 'string' ? this.hash.string(key, this.seed) : hashKey(this.hash, this.seed, key);
+      typeof key === 'string' ? this.hash.string(key, this.seed) >>> 0 : hashKey(this.hash, this.seed, key);
     // As `slotAt`, without its steps through `Points`.
     const entry = this.#table[token >>> this.#shift] ?? 0;
     if (entry >= 0) return this.#owners[entry];

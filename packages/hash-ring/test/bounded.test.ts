@@ -131,7 +131,8 @@ describe('keys with bounded loads', () => {
           if (add) {
             const { node, moved } = bounded.assign(key);
             moves = moved;
-            if (!places.has(key)) places.set(key, moves.find((move) => move.key === key)?.from ?? node ?? '');
+            expect(moves.map((move) => move.key)).not.toContain(key);
+            if (!places.has(key)) places.set(key, node ?? '');
           } else {
             moves = bounded.release(key);
             places.delete(key);

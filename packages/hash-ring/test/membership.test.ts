@@ -1,15 +1,20 @@
 import {
   createMembership,
   createRing,
+  type ListenerFailedEvent,
+  listenerFailedEvents,
   type MembershipChange,
   type MembershipEvent,
   membershipEvents,
   type MembershipOptions,
+  nodeRefusedEvents,
   type NodeSpec,
   type Ring,
 } from '@quorate/hash-ring';
+import { createAnchor } from '@quorate/hash-ring/anchor';
 import { InvalidOptionError } from '@quorate/runtime';
 import { createVirtualRuntime } from '@quorate/runtime/virtual';
+import { createMemoryNetwork, createTransport } from '@quorate/transport';
 import { describe, expect, it } from 'vitest';
 
 function start(options: MembershipOptions = {}) {
@@ -183,6 +188,74 @@ describe('membership', () => {
     expect(events).toEqual([
       { strategy: 'ring', epoch: 1, checksum: membership.current.checksum, added: ['d'], removed: [] },
     ]);
+  });
+
+  it('keeps out what the strategy cannot take, tells so, and admits the others and later it too', async () => {
+    const refused: string[] = [];
+    const unsubscribe = nodeRefusedEvents.subscribe(({ node, error }) => {
+      refused.push(`${node} ${(error as { code: string }).code}`);
+    });
+    const runtime = createVirtualRuntime();
+    const membership = createMembership(createAnchor(['a', 'b'], { capacity: 3 }), { runtime });
+    const members = (): string[] => membership.current.nodes.map(({ id }) => id);
+    for (const node of ['c', 'd', { id: 'e', weight: 2 }]) membership.up(node);
+    await runtime.advance(2000);
+    expect(members()).toEqual(['a', 'b', 'c']);
+    expect(membership.current.epoch).toBe(1);
+    // A member whose new description is refused stays as it was.
+    membership.up({ id: 'a', weight: 3 });
+    await runtime.advance(1000);
+    expect(members()).toEqual(['a', 'b', 'c']);
+    expect(refused.splice(0)).toEqual(['d PLACEMENT_TOO_LARGE', 'e INVALID_OPTION', 'a INVALID_OPTION']);
+    // Refused once every halfLifeMs, and no more often.
+    await runtime.advance(60_000);
+    expect(refused.splice(0)).toEqual(['d PLACEMENT_TOO_LARGE', 'e INVALID_OPTION']);
+    // The place of a member that leaves is free for those that were refused, in the same snapshot.
+    membership.down('b');
+    await runtime.advance(12_000);
+    expect(members()).toEqual(['a', 'c', 'd']);
+    expect(membership.current.epoch).toBe(2);
+    membership.down('d');
+    membership.up({ id: 'e', weight: 1 });
+    await runtime.advance(12_000);
+    expect(members()).toEqual(['a', 'c', 'e']);
+    unsubscribe();
+    membership.close();
+  });
+
+  it('tells the other listeners when one throws', async () => {
+    const { runtime, membership, changes } = start();
+    const failures: ListenerFailedEvent[] = [];
+    const unsubscribe = listenerFailedEvents.subscribe((event) => failures.push(event));
+    const error = new Error('broken listener');
+    const later: number[] = [];
+    membership.onChange(() => {
+      throw error;
+    });
+    membership.onChange(({ after }) => later.push(after.epoch));
+    membership.up('d');
+    await runtime.advance(2000);
+    unsubscribe();
+    expect(changes).toHaveLength(1);
+    expect(later).toEqual([1]);
+    expect(failures).toEqual([{ epoch: 1, error }]);
+  });
+
+  it('follows a real transport: peers that connect join, and peers that close leave', async () => {
+    const runtime = createVirtualRuntime();
+    const network = createMemoryNetwork({ runtime });
+    const transports = ['a', 'b', 'c'].map((id) => createTransport(network.link(id), { runtime }));
+    await Promise.all(transports.map((transport) => transport.start()));
+    const membership = createMembership(createRing(['a']), { runtime });
+    const [own, , last] = transports;
+    if (own !== undefined) membership.follow(own);
+    await runtime.advance(2000);
+    expect(membership.current.nodes.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
+    await last?.close();
+    await runtime.advance(12_000);
+    expect(membership.current.nodes.map(({ id }) => id)).toEqual(['a', 'b']);
+    membership.close();
+    await Promise.all(transports.map((transport) => transport.close()));
   });
 
   it('refuses bad options and bad nodes at once', () => {

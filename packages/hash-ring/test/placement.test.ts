@@ -252,8 +252,8 @@ describe.each(strategies)('$name', (strategy) => {
     expect(() => create([null as unknown as string])).toThrow(InvalidOptionError);
   });
 
-  it('refuses negative and infinite weights, and those other than 1 where nodes are equal', () => {
-    for (const weight of [-1, NaN, Infinity, -0.5, '2' as unknown as number]) {
+  it('refuses negative, infinite and absurd weights, and those other than 1 where nodes are equal', () => {
+    for (const weight of [-1, NaN, Infinity, 1e31, Number.MAX_VALUE, -0.5, '2' as unknown as number]) {
       expect(() => create([{ id: 'a', weight }])).toThrow(InvalidOptionError);
       expect(() => create(['a']).with({ reweight: { a: weight } })).toThrow(InvalidOptionError);
     }

@@ -114,10 +114,10 @@ describe('ring', () => {
 
   it('refuses an absurd number of points with the memory they would need, before allocating them', () => {
     expect(() => createRing(['a'], { pointsPerWeight: 4_000_000_000 })).toThrow(PlacementTooLargeError);
-    expect(() => createRing([{ id: 'a', weight: 1e300 }])).toThrow(/^PLACEMENT_TOO_LARGE: .* MiB/);
+    expect(() => createRing([{ id: 'a', weight: 1e30 }])).toThrow(/^PLACEMENT_TOO_LARGE: .* MiB/);
     const ring = createRing(['a']);
     expect(() => ring.with({ reweight: { a: 1e9 } })).toThrow(
-      'PLACEMENT_TOO_LARGE: 1 nodes with 160000000000 points would need 3662110 MiB; 4194304 points are the most.',
+      'PLACEMENT_TOO_LARGE: 1 nodes with 160000000000 points would need 2441407 MiB; 4194304 points are the most.',
     );
     for (const bad of [0, -1, 1.5, NaN, Infinity]) {
       expect(() => createRing(['a'], { pointsPerWeight: bad })).toThrow(InvalidOptionError);
@@ -133,6 +133,21 @@ describe('ring', () => {
     expect(() => createRing([], { seed: -1 })).toThrow(InvalidOptionError);
     expect(() => createRing([], { seed: 2 ** 32 })).toThrow(InvalidOptionError);
     expect(() => createRing([], { epoch: 0.5 })).toThrow(InvalidOptionError);
+  });
+
+  it('takes the bits of a hash function that gives signed integers', () => {
+    const signed: HashFunction = {
+      name: 'signed',
+      string: (text, seed) => fnv1a.string(text, seed) | 0,
+      bytes: (bytes, seed) => fnv1a.bytes(bytes, seed) | 0,
+    };
+    const ring = createRing(['a', 'b', 'c'], { hash: signed });
+    const unsigned = createRing(['a', 'b', 'c'], { hash: 'fnv1a' });
+    for (const key of KEYS) {
+      expect(ring.get(key)).toBe(unsigned.get(key));
+      expect(ring.get(new TextEncoder().encode(key))).toBe(unsigned.get(key));
+      expect(ring.pick(key, 2)).toEqual(unsigned.pick(key, 2));
+    }
   });
 
   it('places differently under another seed and another hash', () => {

@@ -1,6 +1,14 @@
-import { balanceOf, createRing, PlacementTooLargeError, plan } from '@quorate/hash-ring';
+import {
+  balance,
+  balanceOf,
+  createRing,
+  type Placement,
+  PlacementTooLargeError,
+  plan,
+} from '@quorate/hash-ring';
 import { createAnchor } from '@quorate/hash-ring/anchor';
 import { createJump, jumpHash } from '@quorate/hash-ring/jump';
+import { createKetama } from '@quorate/hash-ring/ketama';
 import { createMaglev } from '@quorate/hash-ring/maglev';
 import { createRendezvous } from '@quorate/hash-ring/rendezvous';
 import { InvalidOptionError } from '@quorate/runtime';
@@ -113,7 +121,66 @@ describe('anchor', () => {
   });
 });
 
+describe.each([
+  ['ring', () => createRing(['a'], { pointsPerWeight: 1 })],
+  ['jump', () => createJump(['a'])],
+  ['anchor', () => createAnchor(['a'], { capacity: 400_000 })],
+  ['rendezvous', () => createRendezvous(['a'])],
+] as const)('%s', (_, create) => {
+  it('takes and loses two hundred thousand nodes in one change', () => {
+    const many = Array.from({ length: 200_000 }, (_, i) => `n${String(i)}`);
+    const large: Placement = create().with({ add: many });
+    expect(large.nodes).toHaveLength(200_001);
+    const small = large.with({ remove: many });
+    expect(small.nodes.map(({ id }) => id)).toEqual(['a']);
+    expect(small.get('key')).toBe('a');
+  });
+});
+
+describe('balance', () => {
+  it('is known of a ring of two hundred thousand nodes', () => {
+    const ring = createRing(
+      Array.from({ length: 200_000 }, (_, i) => `n${String(i)}`),
+      { pointsPerWeight: 1 },
+    );
+    const { minOverExpected, maxOverExpected } = balance(ring);
+    expect(minOverExpected).toBeLessThan(1);
+    expect(maxOverExpected).toBeGreaterThan(1);
+  });
+});
+
+describe.each([
+  ['ketama', createKetama],
+  ['rendezvous', createRendezvous],
+  ['maglev', createMaglev],
+] as const)('%s', (_, create) => {
+  it('shares keys by weights at the upper and the lower end of what is allowed', () => {
+    for (const unit of [1e30 / 3, 1e-30]) {
+      const nodes = [1, 3].map((weight, i) => ({ id: `n${String(i)}`, weight: weight * unit }));
+      const [light] = balanceOf(create(nodes), MANY.slice(0, 20_000)).nodes;
+      expect(light?.share).toBeGreaterThan(0.2);
+      expect(light?.share).toBeLessThan(0.3);
+    }
+  });
+});
+
 describe('maglev', () => {
+  it('has the ends of its ranges where its slots end, also in tables whose products exceed 53 bits', () => {
+    for (const tableSize of [2, 65_537, 16_777_213]) {
+      const maglev = createMaglev(['a', 'b', 'c'].slice(0, tableSize), { tableSize });
+      const ends = maglev.rangeEnds();
+      const slotOf = (token: number): number => Number((BigInt(token) * BigInt(tableSize)) >> 32n);
+      // All slots of the small tables, and a part of the large one with the places where doubles go wrong.
+      for (let slot = 0; slot < tableSize; slot += slot < 2 ** 17 || slot > tableSize - 100_000 ? 1 : 97) {
+        const end = ends[slot] ?? -1;
+        if (slotOf(end) !== slot || (slot < tableSize - 1 && slotOf(end + 1) !== slot + 1)) {
+          expect.fail(`slot ${String(slot)} of ${String(tableSize)} does not end at ${String(end)}`);
+        }
+      }
+      expect(ends.at(-1)).toBe(2 ** 32 - 1);
+    }
+  });
+
   it('gives every node the same number of slots, but for one', () => {
     const maglev = createMaglev(TEN, { tableSize: 2039 });
     const owned = new Map<string, number>();

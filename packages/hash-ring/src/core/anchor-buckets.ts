@@ -7,8 +7,7 @@ import { mix32 } from '@quorate/hash-ring';
  */
 export class AnchorBuckets {
   readonly capacity: number;
-  /** The buckets that do not work, in the order of their removal (`R`). */
-  readonly removed: number[] = [];
+  #removed: number[] = [];
   readonly #A: Uint32Array;
   readonly #K: Uint32Array;
   readonly #W: Uint32Array;
@@ -26,6 +25,11 @@ export class AnchorBuckets {
     this.#L = this.#K.slice();
   }
 
+  /** The buckets that do not work, in the order of their removal (`R`). */
+  get removed(): readonly number[] {
+    return this.#removed;
+  }
+
   copy(): AnchorBuckets {
     const copy = new AnchorBuckets(this.capacity);
     copy.#A.set(this.#A);
@@ -33,7 +37,7 @@ export class AnchorBuckets {
     copy.#W.set(this.#W);
     copy.#L.set(this.#L);
     copy.#working = this.#working;
-    copy.removed.push(...this.removed);
+    copy.#removed = this.#removed.slice();
     return copy;
   }
 
@@ -54,7 +58,7 @@ export class AnchorBuckets {
   /** ADDBUCKET: puts the bucket removed last back to work and returns it. There must be one. */
   add(): number {
     const N = this.#working++;
-    const b = this.removed.pop() ?? 0;
+    const b = this.#removed.pop() ?? 0;
     this.#A[b] = 0;
     this.#L[this.#W[N] ?? 0] = N;
     this.#W[this.#L[b] ?? 0] = b;
@@ -67,7 +71,7 @@ export class AnchorBuckets {
     const N = --this.#working;
     const last = this.#W[N] ?? 0;
     const place = this.#L[b] ?? 0;
-    this.removed.push(b);
+    this.#removed.push(b);
     this.#A[b] = N;
     this.#W[place] = last;
     this.#K[b] = last;

@@ -21,6 +21,8 @@ interface Watched {
   penalty: number;
   penaltyAt: number;
   suppressed: boolean;
+  /** Not to be admitted before: it was refused. */
+  refusedUntil: number;
 }
 
 /** What is due: nodes to admit, and ids to remove. */
@@ -43,8 +45,7 @@ export class Damper {
   constructor(damping: Damping, members: readonly NodeSpec[], now: number) {
     this.#damping = damping;
     for (const spec of members) {
-      const fresh = { changedAt: Infinity, since: now, penalty: 0, penaltyAt: now, suppressed: false };
-      this.#nodes.set(spec.id, { spec, up: true, member: true, ...fresh });
+      this.#nodes.set(spec.id, { ...fresh(spec, now), member: true });
     }
   }
 
@@ -57,11 +58,13 @@ export class Damper {
   rise(spec: NodeSpec, now: number): void {
     const node = this.#nodes.get(spec.id);
     if (node === undefined) {
-      const fresh = { changedAt: Infinity, penalty: 0, penaltyAt: now, suppressed: false };
-      this.#nodes.set(spec.id, { spec, up: true, since: now, member: false, ...fresh });
+      this.#nodes.set(spec.id, fresh(spec, now));
       return;
     }
-    if (node.member && !alike(node.spec, spec)) node.changedAt = Math.min(node.changedAt, now);
+    if (!alike(node.spec, spec)) {
+      node.refusedUntil = -Infinity;
+      if (node.member) node.changedAt = Math.min(node.changedAt, now);
+    }
     node.spec = spec;
     if (node.up) return;
     node.up = true;
@@ -85,23 +88,33 @@ export class Damper {
     const leave: string[] = [];
     const change: NodeSpec[] = [];
     for (const [id, node] of this.#nodes) {
-      if (this.#dueAt(node) > now) continue;
-      if (node.up && node.member) {
-        change.push(node.spec);
-        node.changedAt = Infinity;
-      } else if (node.up) {
-        join.push(node.spec);
-        node.member = true;
-        node.changedAt = Infinity;
-        node.suppressed = false;
-      } else if (node.member) {
+      if (node.up || this.#dueAt(node) > now) continue;
+      if (node.member) {
         leave.push(id);
         node.member = false;
       } else {
         this.#nodes.delete(id);
       }
     }
+    for (const node of this.#nodes.values()) {
+      // Whoever was refused may have the place of one that leaves.
+      if (leave.length > 0) node.refusedUntil = -Infinity;
+      if (!node.up || this.#dueAt(node) > now) continue;
+      (node.member ? change : join).push(node.spec);
+      node.changedAt = Infinity;
+      if (node.member) continue;
+      node.member = true;
+      node.suppressed = false;
+    }
     return { join, leave, change };
+  }
+
+  /** Takes back that a node joins: the placement does not take it, for now. */
+  refuse(id: string, now: number): void {
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    node.member = false;
+    node.refusedUntil = now + this.#damping.halfLifeMs;
   }
 
   /** When something is due next; Infinity when nothing is. */
@@ -115,7 +128,7 @@ export class Damper {
     const { joinAfterMs, leaveAfterMs, halfLifeMs, reuseBelow } = this.#damping;
     if (node.up) {
       if (node.member) return node.changedAt;
-      const joinsAt = node.since + joinAfterMs;
+      const joinsAt = Math.max(node.since + joinAfterMs, node.refusedUntil);
       if (!node.suppressed) return joinsAt;
       return Math.max(
         joinsAt,
@@ -129,6 +142,21 @@ export class Damper {
   #penaltyAt(node: Watched, now: number): number {
     return node.penalty * 2 ** (-(now - node.penaltyAt) / this.#damping.halfLifeMs);
   }
+}
+
+/** A node that is up and no member. */
+function fresh(spec: NodeSpec, now: number): Watched {
+  return {
+    spec,
+    changedAt: Infinity,
+    up: true,
+    since: now,
+    member: false,
+    penalty: 0,
+    penaltyAt: now,
+    suppressed: false,
+    refusedUntil: -Infinity,
+  };
 }
 
 function alike(a: NodeSpec, b: NodeSpec): boolean {

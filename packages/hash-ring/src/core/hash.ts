@@ -14,9 +14,9 @@ import { xxh32 } from './xxh32.js';
 export interface HashFunction {
   /** Names the function in snapshots and checksums: 1 to 32 characters. */
   readonly name: string;
-  /** An unsigned integer of 32 bits. */
+  /** 32 bits; a signed integer counts as the unsigned one of the same bits. */
   string(text: string, seed: number): number;
-  /** An unsigned integer of 32 bits. */
+  /** As `string`. */
   bytes(bytes: Uint8Array, seed: number): number;
 }
 
@@ -52,10 +52,10 @@ function isHashFunction(value: unknown): value is HashFunction {
   );
 }
 
-/** Hashes a key of either kind. */
+/** Hashes a key of either kind to an unsigned integer of 32 bits, also where a hash function of one's own is signed. */
 export function hashKey(hash: HashFunction, seed: number, key: Key): number {
-  if (typeof key === 'string') return hash.string(key, seed);
-  if (key instanceof Uint8Array) return hash.bytes(key, seed);
+  if (typeof key === 'string') return hash.string(key, seed) >>> 0;
+  if (key instanceof Uint8Array) return hash.bytes(key, seed) >>> 0;
   throw new InvalidOptionError('key', key, 'a string or a Uint8Array');
 }
 

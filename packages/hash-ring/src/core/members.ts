@@ -94,6 +94,14 @@ function resolveNode(spec: string | NodeSpec, weights: Weights): PlacementNode {
   });
 }
 
+/** The sum of millions of these stays finite, also in the 32-bit floats of ketama. */
+const MAX_WEIGHT = 1e30;
+
+/** Whether a node can weigh this much. */
+export function isWeight(weight: number): boolean {
+  return weight >= 0 && weight <= MAX_WEIGHT;
+}
+
 function checkWeight(id: string, weight: unknown, weights: Weights): number {
   const option = `weight of ${describeValue(id)}`;
   if (weights === 'equal' && weight !== 1) {
@@ -103,5 +111,5 @@ function checkWeight(id: string, weight: unknown, weights: Weights): number {
       '1, since this strategy is for equal nodes (ring, rendezvous and maglev take weights)',
     );
   }
-  return numberOption(option, weight);
+  return numberOption(option, weight, { max: MAX_WEIGHT });
 }

@@ -15,8 +15,8 @@ export interface Points {
   readonly shift: number;
 }
 
-/** Bytes that a point takes in memory, its share of the table included, at the most. */
-export const BYTES_PER_POINT = 8 + 16;
+/** Bytes that a point of a large circle takes in memory at the most: a pair, and two entries of the table. */
+export const BYTES_PER_POINT = 8 + 8;
 
 const LAST_TOKEN = 0xffffffff;
 
@@ -88,7 +88,9 @@ function dropPoints(
   { pairs: old, count: oldCount }: Points,
   dropped: ReadonlySet<number>,
 ): Pick<Points, 'pairs' | 'count'> {
-  const drops = new Uint8Array(Math.max(...dropped) + 1);
+  let slots = 0;
+  for (const slot of dropped) slots = Math.max(slots, slot + 1);
+  const drops = new Uint8Array(slots);
   for (const slot of dropped) drops[slot] = 1;
   const pairs = new Uint32Array(old.length);
   let to = 0;
@@ -166,7 +168,11 @@ function indexPoints(pairs: Uint32Array, count: number): Points {
   return { count, pairs, table, shift };
 }
 
-/** Two to four arcs per point: most hold no boundary, and the table stays in the cache. */
+/**
+ * Up to sixteen arcs per point while the table has at most 2^16 entries, so that nearly no arc of a small circle holds a
+ * boundary; one to two for a large one, so that the table stays in the cache and a change has little to write.
+ */
 function tableBits(count: number): number {
-  return Math.min(24, Math.max(1, Math.ceil(Math.log2(Math.max(1, count))) + 1));
+  const bits = Math.ceil(Math.log2(Math.max(1, count)));
+  return Math.max(1, bits, Math.min(16, bits + 4));
 }

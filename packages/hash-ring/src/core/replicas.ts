@@ -25,6 +25,10 @@ export function chooseReplicas(walk: Walk, owners: Owners, n: number, options: P
   if (options.distinctZones !== true && options.distinctRacks !== true) {
     return prefer(walk, owners.count, n, excluded).map(({ id }) => id);
   }
+  if (options.distinctRacks !== true && n <= owners.zones.size) {
+    const chosen = oneForEachZone(walk, n, excluded);
+    if (chosen.length === n) return chosen;
+  }
   // A short stretch of the walk nearly always decides; only where it might not is more of it looked at.
   for (let stretch = 2 * n; ; stretch *= 4) {
     const candidates = prefer(walk, owners.count, stretch, excluded);
@@ -49,6 +53,18 @@ function prefer(
     return preferred.length === n || seen.size === owners;
   });
   return preferred;
+}
+
+/** The first nodes of a walk of which no two are in one zone: fewer than `n` where too many are excluded. */
+function oneForEachZone(walk: Walk, n: number, excluded: ReadonlySet<string> | undefined): string[] {
+  const chosen: string[] = [];
+  const zones: (string | undefined)[] = [];
+  walk(({ id, zone }) => {
+    if (zones.includes(zone) || excluded?.has(id) === true) return false;
+    zones.push(zone);
+    return chosen.push(id) === n;
+  });
+  return chosen;
 }
 
 /**
@@ -85,8 +101,8 @@ function spread(
       if (distinctZones && (zoneUses.get(zone) ?? 0) < leastZone) settled = false;
     left.delete(best);
     chosen.push(best.id);
-    zoneUses.set(best.zone, leastZone + 1);
-    rackUses.set(rackOf(best), leastRack + 1);
+    if (distinctZones) zoneUses.set(best.zone, leastZone + 1);
+    if (distinctRacks) rackUses.set(rackOf(best), leastRack + 1);
   }
   return { chosen, settled: settled && chosen.length === n };
 }

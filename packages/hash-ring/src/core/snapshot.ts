@@ -2,7 +2,7 @@ import { isIdentifier, InvalidOptionError } from '@quorate/runtime';
 import { ByteReader, ByteWriter } from '@quorate/runtime/bytes';
 import type { PlacementNode } from '../placement.js';
 import type { PlacementState } from './base.js';
-import { compareIds } from './members.js';
+import { compareIds, isWeight } from './members.js';
 import { type HashFunction, type HashName, hashOption } from './hash.js';
 import { xxh32 } from './xxh32.js';
 
@@ -81,7 +81,7 @@ function readNodes(reader: ByteReader): readonly PlacementNode[] {
       return reader.fail('a node out of order');
     }
     const weight = reader.f64();
-    if (!(weight >= 0 && weight < Infinity)) reader.fail(`a weight of ${String(weight)}`);
+    if (!isWeight(weight)) reader.fail(`a weight of ${String(weight)}`);
     const zone = readName(reader);
     const rack = readName(reader);
     nodes.push(Object.freeze({ id, weight, zone, rack }));
