@@ -1,0 +1,149 @@
+// Three processes on loopback that sync to disk, beside three of etcd, in the same run.
+import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { benchDisk, type DiskRun } from './durable/disk.js';
+import { ask, cpuUs, endProcesses, endScripts, freePorts, runProgram, runScript, until } from './durable/processes.js';
+import type { ClientArguments, LoadResult } from './durable/client.js';
+import type { NodeArguments } from './durable/node.js';
+import { median, quantile, ratio, readable } from './statistics.js';
+
+const CLIENTS = [1, 64];
+const IDS = ['a', 'b', 'c'];
+
+interface Store {
+  readonly name: string;
+  readonly servers: readonly ChildProcess[];
+  readonly client: ChildProcess;
+}
+
+interface Round extends LoadResult {
+  readonly serverCpuUs: number;
+}
+
+/** Measures, and prints a table. With `profile`, CPU profiles of our processes are written there. */
+export async function benchDurable(
+  rounds: number,
+  forMs: number,
+  profile: string | undefined,
+): Promise<void> {
+  const folder = await mkdtemp(join(process.env['BENCH_DIRECTORY'] ?? '.', 'bench-raft-'));
+  const stop = (): void => {
+    void endProcesses()
+      .then(() => rm(folder, { recursive: true, force: true }))
+      .then(() => process.exit(1));
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  try {
+    const stores = [await startQuorate(folder, profile)];
+    if ((process.env['PATH'] ?? '').split(delimiter).some((path) => existsSync(join(path, 'etcd')))) {
+      stores.push(await startEtcd(folder));
+    } else {
+      console.log('etcd is not there, and is left out: apt-get install etcd-server');
+    }
+    const disk: DiskRun[] = [];
+    const results = new Map<string, Round[][]>(stores.map(({ name }) => [name, CLIENTS.map(() => [])]));
+    for (let round = -1; round < rounds; round++) {
+      const limit = await benchDisk(folder, forMs / 4);
+      if (round >= 0) disk.push(limit);
+      for (const [at, clients] of CLIENTS.entries()) {
+        for (const { name, servers, client } of stores) {
+          const before = cpuUs(servers);
+          const result = await ask<LoadResult>(client, { clients, forMs });
+          const serverCpuUs = (cpuUs(servers) - before) / result.count;
+          // The first round is to warm up.
+          if (round >= 0) results.get(name)?.[at]?.push({ ...result, serverCpuUs });
+        }
+      }
+    }
+    if (profile !== undefined) await endScripts();
+    print(results, disk, rounds, forMs);
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+    await endProcesses();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function startClient(options: ClientArguments, profile?: string): Promise<ChildProcess> {
+  const client = runScript('client.ts', options, profile);
+  await ask(client, undefined);
+  return client;
+}
+
+async function startQuorate(folder: string, profile: string | undefined): Promise<Store> {
+  const free = await freePorts(IDS.length);
+  const ports = Object.fromEntries(IDS.map((id, at) => [id, free[at] ?? 0]));
+  const servers = IDS.map((id) => {
+    const given: NodeArguments = { id, ports, directory: join(folder, `quorate-${id}`) };
+    return runScript('node.ts', given, profile);
+  });
+  const [first] = servers as [ChildProcess];
+  const leader = await until(async () => (await ask<string>(first, {})) || undefined);
+  const client = await startClient({ system: 'quorate', leader, port: ports[leader] ?? 0 }, profile);
+  return { name: '@quorate/raft-core', servers, client };
+}
+
+async function startEtcd(folder: string): Promise<Store> {
+  const free = await freePorts(2 * IDS.length);
+  const url = (port: number | undefined): string => `http://127.0.0.1:${port}`;
+  const members = IDS.map((id, at) => ({ id, client: url(free[at]), peer: url(free[at + IDS.length]) }));
+  const cluster = members.map(({ id, peer }) => `${id}=${peer}`).join(',');
+  const servers = members.map(({ id, client, peer }) =>
+    runProgram('etcd', [
+      ...['--name', id, '--data-dir', join(folder, `etcd-${id}`), '--log-level', 'error', '--logger', 'zap'],
+      ...['--listen-client-urls', client, '--advertise-client-urls', client],
+      ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
+      ...['--initial-cluster', cluster, '--initial-cluster-state', 'new'],
+    ]),
+  );
+  const port = await until(async () => {
+    for (const [at, { client }] of members.entries()) {
+      const answer = await fetch(`${client}/v3/maintenance/status`, { method: 'POST', body: '{}' }).catch(
+        () => undefined,
+      );
+      const status = (await answer?.json()) as Partial<Record<string, unknown>> | undefined;
+      const { member_id: member } = (status?.['header'] ?? {}) as { member_id?: string };
+      if (member !== undefined && member === status?.['leader']) return free[at];
+    }
+    return undefined;
+  });
+  return { name: 'etcd', servers, client: await startClient({ system: 'etcd', leader: 'etcd', port }) };
+}
+
+function print(
+  results: ReadonlyMap<string, readonly Round[][]>,
+  disk: readonly DiskRun[],
+  rounds: number,
+  forMs: number,
+): void {
+  const perSecond = ({ count, ms }: LoadResult): number => (count * 1_000) / ms;
+  const table: Record<string, Record<string, string>> = {};
+  for (const [at, clients] of CLIENTS.entries()) {
+    for (const [name, byClients] of results) {
+      const runs = byClients[at] ?? [];
+      const theirs = results.get('etcd')?.[at] ?? [];
+      const ms = (q: number): string =>
+        median(runs.map(({ latencies }) => quantile(latencies, q))).toFixed(2);
+      table[`${clients} clients, ${name}`] = {
+        'puts per second': readable(median(runs.map(perSecond))),
+        'of etcd': ratio(runs.map(perSecond), theirs.map(perSecond)).toPrecision(3),
+        'p50 ms': ms(0.5),
+        'p90 ms': ms(0.9),
+        'p99 ms': ms(0.99),
+        'CPU µs per put, three servers': median(runs.map(({ serverCpuUs }) => serverCpuUs)).toFixed(0),
+      };
+    }
+  }
+  const limit = median(disk.map(({ pairMs }) => pairMs));
+  console.log(
+    `\nThree processes on loopback, every put synced by a majority, values of 256 bytes, medians of ${rounds} rounds of ${forMs} ms, interleaved`,
+  );
+  console.table(table);
+  console.log(
+    `The limit of the disk in the same rounds: write and fdatasync of 320 bytes p50 ${median(disk.map(({ oneMs }) => oneMs)).toFixed(2)} ms; ` +
+      `of two files in parallel, as leader and follower do, ${limit.toFixed(2)} ms, which makes ${readable(1_000 / limit)} puts per second for one client ` +
+      `and ${readable(64_000 / limit)} for 64 that share every sync`,
+  );
+}
