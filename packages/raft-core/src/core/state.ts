@@ -107,6 +107,9 @@ export class RaftState {
   handedToApply: Index;
   applyingBytes = 0;
   voteAfterPersist = false;
+  /** The beginning of the last hard state that was encoded. */
+  #encoded:
+    { readonly term: Term; readonly vote: NodeId | undefined; readonly bytes: Uint8Array } | undefined;
   readonly promises: OwnPromise[] = [];
 
   constructor(options: CheckedOptions) {
@@ -198,7 +201,7 @@ export class RaftState {
   takePersist(seq: number): { batch: PersistBatch | undefined; mustSync: boolean } {
     const from = this.handedToStorage + 1;
     const entries =
-      from > this.log.last ? NO_ENTRIES : this.log.slice(from, this.log.last + 1, Number.MAX_SAFE_INTEGER);
+      from > this.log.last ? NONE : this.log.slice(from, this.log.last + 1, Number.MAX_SAFE_INTEGER);
     const { truncateFrom } = this;
     // The commit index goes along with entries. A configuration is proposed only once the one before it is applied,
     // so whoever holds it was told then that the one before is committed. Forgetting that in a restart would let a
@@ -219,22 +222,18 @@ export class RaftState {
     this.hardStateChanged = false;
     this.voteAfterPersist = false;
     if (changed) this.persistedCommit = this.log.commit;
-    return {
-      batch: {
-        ...(changed && { state: this.#encodeHardState() }),
-        ...(truncateFrom !== undefined && { truncateFrom }),
-        entries,
-      },
-      mustSync: true,
-    };
+    const batch: Writable<PersistBatch> = { entries };
+    if (changed) batch.state = this.#encodeHardState();
+    if (truncateFrom !== undefined) batch.truncateFrom = truncateFrom;
+    return { batch, mustSync: true };
   }
 
   /** The committed entries that may be applied next. */
-  takeCommitted(): Entry[] {
+  takeCommitted(): readonly Entry[] {
     const { log } = this;
-    if (this.handedToApply >= log.commit || this.installing > log.applied) return NO_ENTRIES as Entry[];
+    if (this.handedToApply >= log.commit || this.installing > log.applied) return NONE;
     const room = this.options.maxApplyingBytes - this.applyingBytes;
-    if (room <= 0 && log.applied < this.handedToApply) return NO_ENTRIES as Entry[];
+    if (room <= 0 && log.applied < this.handedToApply) return NONE;
     const entries = log.slice(this.handedToApply + 1, log.commit + 1, Math.max(room, 1));
     for (const { data } of entries) this.applyingBytes += data.length;
     this.handedToApply += entries.length;
@@ -244,22 +243,35 @@ export class RaftState {
   takeEffects(): Effects<RaftMessage> {
     const seq = ++this.seq;
     const { batch, mustSync } = this.takePersist(seq);
-    const effects: Effects<RaftMessage> = {
+    // Written out: this runs for every message, and spreading what is optional costs more than the rest of it.
+    const effects: Writable<Effects<RaftMessage>> = {
       seq,
-      ...(this.installSnapshot !== undefined && { installSnapshot: this.installSnapshot }),
-      ...(batch !== undefined && { persist: batch }),
       mustSync,
-      sendNow: this.sendNow,
-      sendAfterPersist: this.sendAfterPersist,
-      sendSnapshots: this.sendSnapshots,
+      sendNow: NONE,
+      sendAfterPersist: NONE,
+      sendSnapshots: NONE,
       committed: this.takeCommitted(),
-      results: this.results,
+      results: NONE,
     };
+    if (this.installSnapshot !== undefined) effects.installSnapshot = this.installSnapshot;
+    if (batch !== undefined) effects.persist = batch;
     this.installSnapshot = undefined;
-    this.sendNow = [];
-    this.sendAfterPersist = [];
-    this.sendSnapshots = [];
-    this.results = [];
+    if (this.sendNow.length > 0) {
+      effects.sendNow = this.sendNow;
+      this.sendNow = [];
+    }
+    if (this.sendAfterPersist.length > 0) {
+      effects.sendAfterPersist = this.sendAfterPersist;
+      this.sendAfterPersist = [];
+    }
+    if (this.sendSnapshots.length > 0) {
+      effects.sendSnapshots = this.sendSnapshots;
+      this.sendSnapshots = [];
+    }
+    if (this.results.length > 0) {
+      effects.results = this.results;
+      this.results = [];
+    }
     return effects;
   }
 
@@ -290,12 +302,17 @@ export class RaftState {
   }
 
   #encodeHardState(): Uint8Array {
-    return new ByteWriter(32)
-      .u8(STATE_VERSION)
-      .varint(this.term)
-      .string(this.vote ?? '')
-      .varint(this.log.commit)
-      .finish();
+    let encoded = this.#encoded;
+    // All but the commit index stays the same for as long as a leader leads.
+    if (encoded?.term !== this.term || encoded.vote !== this.vote) {
+      const bytes = new ByteWriter(32)
+        .u8(STATE_VERSION)
+        .varint(this.term)
+        .string(this.vote ?? '')
+        .finish();
+      encoded = this.#encoded = { term: this.term, vote: this.vote, bytes };
+    }
+    return new ByteWriter(encoded.bytes.length + 8).raw(encoded.bytes).varint(this.log.commit).finish();
   }
 
   #decodeHardState(bytes: Uint8Array): void {
@@ -326,5 +343,7 @@ function recoverLog({ recovered }: CheckedOptions): RaftLog {
   return new RaftLog(snapshot, rest, base);
 }
 
-const NO_ENTRIES: readonly Entry[] = Object.freeze([]);
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+const NONE: readonly never[] = Object.freeze([]);
 const NOTHING_TO_PERSIST = { batch: undefined, mustSync: false } as const;
