@@ -125,8 +125,10 @@ export class KvMachine implements StateMachine<KvResult, KvQuery, KvAnswer> {
       return { applied: true, version: 0 };
     }
     const { value, ttlMs } = command;
-    const expires = ttlMs === undefined ? {} : { expiresAtMs: timeMs + ttlMs };
-    const item: KvItem = { value, version: index, ...expires };
+    const item: KvItem =
+      ttlMs === undefined
+        ? { value, version: index }
+        : { value, version: index, expiresAtMs: timeMs + ttlMs };
     this.#items.set(key, item);
     if (item.expiresAtMs !== undefined) this.#expire(item.expiresAtMs, key);
     this.#feed.publish({ type: 'put', key, item });

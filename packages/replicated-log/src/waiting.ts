@@ -1,5 +1,5 @@
 import type { Index } from '@quorate/durable-log';
-import { type Deadline, deadline, DeadlineError, type Runtime } from '@quorate/runtime';
+import { DeadlineError, numberOption, type Runtime, type Timer } from '@quorate/runtime';
 import type { ProposalId, Result } from './contract.js';
 import { refusal, ReplicatedLogError, type ReplicatedLogErrorCode } from './errors.js';
 
@@ -8,8 +8,11 @@ interface Waiter<T> {
   readonly resolve: (value: T) => void;
   readonly reject: (error: ReplicatedLogError) => void;
   readonly ask: () => void;
-  readonly limit: Deadline;
   readonly bytes: number;
+  /** Ends the waiting, as the abort of `signal` does. */
+  timer: Timer | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: (() => void) | undefined;
   /** Whether the core may be acting on it. */
   asked: boolean;
   /** What is known to settle it: the state machine reaching this index. */
@@ -61,19 +64,34 @@ export class WaitingCalls<T> {
   /** Asks, and waits for {@link WaitingCalls.resolve} or a refusal. */
   add(id: ProposalId, ask: () => void, options: WaitOptions): Promise<T> {
     const { timeoutMs, signal, bytes = 0 } = options;
-    const limit = deadline(this.#runtime, timeoutMs, { signal, what: this.#what });
+    numberOption('timeoutMs', timeoutMs);
     return new Promise<T>((resolve, reject) => {
-      const waiter: Waiter<T> = { resolve, reject, ask, limit, bytes, asked: false, index: undefined };
+      // A timer and at most one listener: an `AbortController` for each call costs more than the protocol does.
+      const giveUp = (cause: unknown): void => {
+        this.#take(id)?.reject(this.#givenUp(waiter, cause));
+      };
+      const onAbort = signal && ((): void => giveUp(signal.reason));
+      const waiter: Waiter<T> = {
+        resolve,
+        reject,
+        ask,
+        bytes,
+        timer: undefined,
+        signal,
+        onAbort,
+        asked: false,
+        index: undefined,
+      };
       this.#calls.set(id, waiter);
       this.#bytes += bytes;
-      const giveUp = (): void => {
-        this.#take(id)?.reject(this.#givenUp(waiter));
-      };
-      if (limit.signal.aborted) {
-        giveUp();
+      if (signal?.aborted === true) {
+        giveUp(signal.reason);
         return;
       }
-      limit.signal.addEventListener('abort', giveUp, { once: true });
+      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
+      waiter.timer = this.#runtime.setTimer(timeoutMs, () =>
+        giveUp(new DeadlineError(timeoutMs, this.#what)),
+      );
       waiter.asked = true;
       ask();
     });
@@ -150,12 +168,12 @@ export class WaitingCalls<T> {
     this.#again.delete(id);
     this.#indexed.delete(id);
     this.#bytes -= waiter.bytes;
-    waiter.limit[Symbol.dispose]();
+    waiter.timer?.cancel();
+    if (waiter.onAbort !== undefined) waiter.signal?.removeEventListener('abort', waiter.onAbort);
     return waiter;
   }
 
-  #givenUp({ limit, asked }: Waiter<T>): ReplicatedLogError {
-    const cause: unknown = limit.signal.reason;
+  #givenUp({ asked }: Waiter<T>, cause: unknown): ReplicatedLogError {
     const open = this.#hasEffect && asked;
     if (!(cause instanceof DeadlineError)) {
       const message = `${this.#what} was aborted${open ? '; it may still happen' : ''}`;

@@ -14,6 +14,8 @@ export class MalformedBytesError extends QuorateError {
 }
 
 const INITIAL_BYTES = 64;
+/** Up to so many bytes, text is looked through for anything but ASCII by hand. At most 127: the length is one byte. */
+const SHORT_STRING = 64;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -71,6 +73,11 @@ export class ByteWriter {
 
   /** Appends a non-negative safe integer in 1 to 8 bytes, 7 bits each, the lowest first (LEB128). */
   varint(value: number): this {
+    if ((value & 0x7f) === value) {
+      const at = this.#reserve(1);
+      this.#buffer[at] = value;
+      return this;
+    }
     let rest = integerOption('value', value);
     while (rest >= 128) {
       this.u8((rest % 128) + 128);
@@ -93,6 +100,21 @@ export class ByteWriter {
 
   /** Appends a string as UTF-8 behind its length in bytes as a varint. A lone surrogate becomes U+FFFD. */
   string(text: string): this {
+    const size = text.length;
+    if (size <= SHORT_STRING) {
+      // Identifiers, mostly: a call of the encoder costs more than they do.
+      const at = this.#reserve(size + 1);
+      const buffer = this.#buffer;
+      buffer[at] = size;
+      let index = 0;
+      for (; index < size; index++) {
+        const code = text.charCodeAt(index);
+        if (code > 127) break;
+        buffer[at + 1 + index] = code;
+      }
+      if (index === size) return this;
+      this.#length = at;
+    }
     return this.bytes(encoder.encode(text));
   }
 
@@ -201,6 +223,12 @@ export class ByteReader {
   string(maxBytes: number = Number.MAX_SAFE_INTEGER): string {
     const start = this.#offset;
     const bytes = this.bytes(maxBytes);
+    const end = this.#offset;
+    if (bytes.length <= SHORT_STRING) {
+      let at = end - bytes.length;
+      while (at < end && (this.#bytes[at] ?? 0) < 128) at++;
+      if (at === end) return this.#bytes.toString('latin1', end - bytes.length, end);
+    }
     try {
       return decoder.decode(bytes);
     } catch {

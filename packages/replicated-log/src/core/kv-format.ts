@@ -63,14 +63,17 @@ export function decodeKvCommand(bytes: Uint8Array): KvCommand {
   const type = flags & 3;
   if (flags > 15 || (type !== PUT && type !== DELETE)) reader.fail('a command of an unknown type', 1);
   const key = reader.string(MAX_KEY_BYTES);
-  const condition = flags & HAS_CONDITION ? { ifVersion: reader.varint() } : {};
+  const ifVersion = flags & HAS_CONDITION ? reader.varint() : undefined;
   if (type === DELETE) {
     if (flags & HAS_TTL) reader.fail('a delete with a time to live', 1);
     reader.end();
-    return { type: 'delete', key, ...condition };
+    return ifVersion === undefined ? { type: 'delete', key } : { type: 'delete', key, ifVersion };
   }
-  const ttl = flags & HAS_TTL ? { ttlMs: reader.varint() } : {};
-  return { type: 'put', key, value: Uint8Array.from(reader.raw(reader.remaining)), ...condition, ...ttl };
+  const ttlMs = flags & HAS_TTL ? reader.varint() : undefined;
+  const put = { type: 'put' as const, key, value: new Uint8Array(reader.raw(reader.remaining)) };
+  // The usual put has neither, and is made for every command on every node.
+  if (ifVersion === undefined && ttlMs === undefined) return put;
+  return { ...put, ...(ifVersion !== undefined && { ifVersion }), ...(ttlMs !== undefined && { ttlMs }) };
 }
 
 export function encodeKvResult({ applied, version }: KvResult): Uint8Array {
