@@ -11,6 +11,7 @@ import { InvalidOptionError, integerOption } from '@quorate/runtime';
 import type { NodeId } from '@quorate/transport';
 import { changeMembership } from './core/configuration.js';
 import {
+  askToCampaign,
   becomeFollower,
   campaign,
   keepsToLeader,
@@ -25,7 +26,7 @@ import { encodeConfiguration, toMembership } from './core/membership.js';
 import type { Progress } from './core/progress.js';
 import { onForward, onForwardRefused, propose } from './core/proposals.js';
 import { voteOutcome } from './core/quorum.js';
-import { expireReads, onReadReply, onReadRequest, readBarrier } from './core/reads.js';
+import { expireReads, onReadReply, onReadRequest, onStall, readBarrier } from './core/reads.js';
 import {
   heartbeat,
   isPlausible,
@@ -41,7 +42,7 @@ import {
   replicate,
 } from './core/replication.js';
 import { type Dropped, RaftState, type Role } from './core/state.js';
-import type { RaftMessage, Snapshot } from './messages.js';
+import type { Append, Heartbeat, RaftMessage, Snapshot } from './messages.js';
 import { checkOptions, type RaftOptions } from './options.js';
 
 /** How a leader stands with one peer. */
@@ -150,7 +151,7 @@ class Raft implements RaftCore {
     if (state.role !== 'leader' || progress === undefined || to === state.id || !electable) return;
     state.transferee = to;
     state.transferElapsed = 0;
-    if (progress.match === state.log.last) state.send(to, { type: 'timeout-now', term: state.term });
+    if (progress.match === state.log.last) askToCampaign(state, to);
     else state.replicationPending = true;
   }
 
@@ -170,6 +171,10 @@ class Raft implements RaftCore {
   reportUnreachable(peer: NodeId): void {
     const progress = this.state.progress.get(peer);
     if (progress?.state === 'replicate') progress.becomeProbe();
+  }
+
+  reportStall(): void {
+    onStall(this.state);
   }
 
   reportSnapshot(peer: NodeId, outcome: 'finished' | 'failed'): void {
@@ -299,7 +304,7 @@ class Raft implements RaftCore {
     const { state } = this;
     if (!speaksAsLeader(message)) return true;
     const rival = state.role === 'leader' || (state.leader !== undefined && state.leader !== from);
-    if (rival || (message.type === 'append' && !isPlausible(message))) {
+    if (rival || !isPlausible(message)) {
       state.dropped.impossible++;
       return false;
     }
@@ -354,6 +359,6 @@ class Raft implements RaftCore {
   }
 }
 
-function speaksAsLeader(message: RaftMessage): boolean {
+function speaksAsLeader(message: RaftMessage): message is Append | Heartbeat | Snapshot {
   return message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
 }

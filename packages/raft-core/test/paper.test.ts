@@ -329,7 +329,8 @@ describe('section 7: log compaction', () => {
 
   it('rule 6: a snapshot of what is there already changes nothing and is acknowledged', () => {
     const node = withLog('b', abc, [1, 1, 1], { term: 1 });
-    node.step('a', { type: 'snapshot', term: 1, meta: { index: 2, term: 1, membership: new Uint8Array() } });
+    const membership = node.snapshotMeta()?.membership ?? new Uint8Array();
+    node.step('a', { type: 'snapshot', term: 1, meta: { index: 2, term: 1, membership } });
     const effects = node.takeEffects();
     expect(effects.installSnapshot).toBeUndefined();
     expect(effects.sendAfterPersist).toMatchObject([{ message: { type: 'append-accepted', match: 2 } }]);

@@ -129,6 +129,11 @@ export interface ConsensusCore<M, S extends CoreStatus = CoreStatus> {
   changeMembership(next: Membership, id: ProposalId): void;
   /** Asks the leader to hand over. Whether it did shows in the status. */
   transferLeadership(to: NodeId): void;
+  /**
+   * Time may have passed without ticks, as when the process was stopped: by a whole tick or more. What is concluded
+   * from ticks about the clocks of others, such as a lease, does not hold until it is established anew.
+   */
+  reportStall(): void;
   /** A peer's session went down: a hint, never needed for safety. */
   reportUnreachable(peer: NodeId): void;
   /** How the sending of a snapshot to a peer ended. */

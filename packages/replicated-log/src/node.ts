@@ -6,7 +6,6 @@ import {
   InvalidOptionError,
   numberOption,
   randomId,
-  type Timer,
 } from '@quorate/runtime';
 import type { NodeId, Transport, Unsubscribe } from '@quorate/transport';
 import type {
@@ -29,6 +28,7 @@ import { LogSession, type Session, type SessionOptions, type Untimed } from './s
 import { type Outcome, SessionMachine } from './session-machine.js';
 import { Snapshots } from './snapshots.js';
 import { StatusStream } from './status-stream.js';
+import { Ticker } from './ticker.js';
 import { WaitingCalls } from './waiting.js';
 import { Writer } from './writer.js';
 
@@ -86,7 +86,7 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
   readonly #life: string;
   readonly #maxCommandBytes: number;
   #calls = 0;
-  #timer: Timer | undefined;
+  readonly #ticker: Ticker;
   #pumpDue = false;
   #staged: StagedSnapshot | undefined;
   /** The change of membership whose joint configuration is being left. */
@@ -168,7 +168,10 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
         this.#wake();
       }),
     );
-    this.#scheduleTick();
+    this.#ticker = new Ticker(runtime, options.tickMs, {
+      tick: () => this.#tick(),
+      stalled: () => core.reportStall(),
+    });
     this.#wake();
   }
 
@@ -293,6 +296,8 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
       this.#barriers.waitFor(id, level.atLeast);
       this.#barriers.reached(this.#replica.applied);
     } else {
+      // A lease is a matter of time, and a process that was stopped may be asked before its timers run.
+      if (level === 'lease') this.#ticker.catchUp();
       this.#core.readBarrier(id, level === 'lease' ? 'lease' : 'quorum');
     }
   }
@@ -313,16 +318,11 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
     if (this.#stop.signal.aborted) throw refusal('closed');
   }
 
-  #scheduleTick(): void {
-    const tick = (): void => {
-      this.#core.tick();
-      this.#scheduleTick();
-      this.#askAgain();
-      this.#advanceTime();
-      this.#pump();
-    };
-    // A node serves its peers like a server that listens.
-    this.#timer = this.#options.runtime.setTimer(this.#options.tickMs, tick, { keepAlive: true });
+  #tick(): void {
+    this.#core.tick();
+    this.#askAgain();
+    this.#advanceTime();
+    this.#wake();
   }
 
   /** Whoever leads brings replicated time to where something is due. */
@@ -448,7 +448,7 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
 
   #halt(reason: Error): void {
     this.#stop.abort(reason);
-    this.#timer?.cancel();
+    this.#ticker.stop();
     for (const leave of this.#leave.splice(0)) leave();
     this.#snapshots.close();
     this.#statuses.end();

@@ -136,6 +136,7 @@ function becomeLeader(state: RaftState): void {
   state.electionElapsed = 0;
   state.heartbeatElapsed = 0;
   state.transferee = undefined;
+  state.askedToCampaign = false;
   state.uncommittedBytes = 0;
   for (let index = state.log.commit + 1; index <= state.log.last; index++) {
     state.uncommittedBytes += state.log.entry(index)?.data.length ?? 0;
@@ -201,6 +202,12 @@ export function keepsToLeader(state: RaftState, message: Vote): boolean {
   const { electionTicks, leaseDriftBound } = state.options;
   if (leaseDriftBound !== undefined && state.ticks < electionTicks) return true;
   return state.leader !== undefined && state.electionElapsed < electionTicks;
+}
+
+/** Asks a voter that is up to date to take over. */
+export function askToCampaign(state: RaftState, to: NodeId): void {
+  state.askedToCampaign = true;
+  state.send(to, { type: 'timeout-now', term: state.term });
 }
 
 /** The leader hands over: an election at once, in which voters need not keep to that leader. */

@@ -1,5 +1,5 @@
 import { isIdentifier } from '@quorate/runtime';
-import { ByteReader, ByteWriter } from '@quorate/runtime/bytes';
+import { ByteReader, ByteWriter, MalformedBytesError } from '@quorate/runtime/bytes';
 import type { Membership } from '@quorate/replicated-log';
 import type { NodeId } from '@quorate/transport';
 
@@ -167,6 +167,17 @@ export function decodeConfiguration(bytes: Uint8Array): Configuration {
   const wrong = fault(configuration);
   if (wrong !== undefined) reader.fail(`a configuration in which ${wrong}`, 0);
   return configuration;
+}
+
+/** Whether {@link decodeConfiguration} would take the bytes. */
+export function isConfiguration(bytes: Uint8Array): boolean {
+  try {
+    decodeConfiguration(bytes);
+    return true;
+  } catch (error) {
+    if (error instanceof MalformedBytesError) return false;
+    throw error;
+  }
 }
 
 /** In a joint configuration a node is a witness while it is one in either half. */

@@ -133,20 +133,27 @@ function answeredRound(state: RaftState): number {
 
 /**
  * Lease reads (dissertation, section 6.4.1). Followers that answered a round keep to this leader for
- * `electionTicks` of their own clocks from then on, which is no earlier than the sending of the round. Divided by
- * the drift bound that is how long nobody else can lead, by this node's clock. Not while leadership is handed
- * over: then followers may be asked to forget their leader.
+ * `electionTicks` of their own from then on, which is no earlier than the sending of the round. Ticks are whole, and
+ * one may come late by less than its length: the first may follow the answer at once, and the second sooner than
+ * a tick later, so that two of them say nothing about time. What is left, divided by the drift bound, is how long nobody
+ * else can lead, by this node's clock. Not once this leader has asked a node to campaign: voters do not keep to
+ * it then, and the request may still be under way long after the hand-over was given up.
  */
 function holdsLease(state: RaftState): boolean {
   const { leaseDriftBound, electionTicks } = state.options;
-  if (leaseDriftBound === undefined || state.transferee !== undefined || !hasCommittedInTerm(state))
-    return false;
+  if (leaseDriftBound === undefined || state.transferee !== undefined || state.askedToCampaign) return false;
+  if (!hasCommittedInTerm(state)) return false;
   const confirmed = answeredRound(state);
   const oldest = state.reads.begun[0];
   if (oldest === undefined || oldest.number > confirmed)
     return state.voters.incoming.length === 1 && alone(state);
-  // Ticks are whole: the round may have begun just before one and be asked about just after another.
-  return state.ticks - oldest.tick + 1 < electionTicks / leaseDriftBound;
+  // Ticks are whole here too: the round may have begun just after one and be asked about just before another.
+  return (state.ticks - oldest.tick + 1) * leaseDriftBound < electionTicks - 2;
+}
+
+/** Time has passed that was not ticked: rounds that began before it say nothing about a lease. */
+export function onStall({ reads }: RaftState): void {
+  reads.begun = [];
 }
 
 function alone(state: RaftState): boolean {

@@ -10,7 +10,8 @@ import type {
   Snapshot,
 } from '../messages.js';
 import { configurationApplies, leaveJointIfDue } from './configuration.js';
-import { decodeConfiguration } from './membership.js';
+import { askToCampaign } from './election.js';
+import { decodeConfiguration, isConfiguration } from './membership.js';
 import type { Progress } from './progress.js';
 import { quorumIndex } from './quorum.js';
 import { beginRound, confirmRounds, wantsRound } from './reads.js';
@@ -211,9 +212,7 @@ export function onAppendAccepted(
   }
   if (news) advanceCommit(state);
   if (progress.next <= log.last || progress.toldCommit < log.commit) state.replicationPending = true;
-  if (from === state.transferee && progress.match === log.last) {
-    state.send(from, { type: 'timeout-now', term: state.term });
-  }
+  if (from === state.transferee && progress.match === log.last) askToCampaign(state, from);
 }
 
 /** A peer lacks what was to be built upon. */
@@ -300,12 +299,16 @@ export function onSnapshotReport(state: RaftState, progress: Progress, outcome: 
   progress.probing = true;
 }
 
-/** Whether the entries of a message are what a leader of its term could send. */
-export function isPlausible(message: Append): boolean {
+/** Whether a message is what a leader of its term could send. */
+export function isPlausible(message: Append | Heartbeat | Snapshot): boolean {
+  if (message.type === 'heartbeat') return true;
+  if (message.type === 'snapshot')
+    return message.meta.term <= message.term && isConfiguration(message.meta.membership);
   let index = message.prevIndex;
   let term: Term = message.prevTerm;
   for (const entry of message.entries) {
     if (entry.index !== ++index || entry.term < term || entry.term > message.term) return false;
+    if (entry.kind === 'config' && !isConfiguration(entry.data)) return false;
     term = entry.term;
   }
   return message.prevTerm <= message.term;

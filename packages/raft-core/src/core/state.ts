@@ -82,6 +82,8 @@ export class RaftState {
   progress = new Map<NodeId, Progress>();
   transferee: NodeId | undefined;
   transferElapsed = 0;
+  /** Whether it has told a node of this term to campaign at once. */
+  askedToCampaign = false;
   /** The index of the newest configuration entry in the log, applied or not. */
   configurationIndex: Index = 0;
   uncommittedBytes = 0;
