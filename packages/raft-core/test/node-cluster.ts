@@ -17,7 +17,8 @@ import { createMemoryNetwork, createTransport, type MemoryNetwork, type Transpor
 import { Disk } from './node-disk.js';
 
 export interface ClusterOptions<R, Q, A> {
-  readonly machine: () => StateMachine<R, Q, A>;
+  readonly machine: (id: string) => StateMachine<R, Q, A>;
+  readonly witnesses?: readonly string[];
   readonly nodes?: readonly string[];
   readonly raft?: Partial<RaftOptions>;
   readonly node?: Partial<NodeOptions<RaftMessage, RaftStatus, R, Q, A>>;
@@ -49,7 +50,8 @@ export class Cluster<R, Q, A> {
       latencyMs: 1,
       ...(options.maxPayload && { maxPayload: options.maxPayload }),
     });
-    this.membership = { voters: options.nodes ?? ['a', 'b', 'c'], learners: [] };
+    const { nodes: voters = ['a', 'b', 'c'], witnesses } = options;
+    this.membership = { voters, learners: [], ...(witnesses && { witnesses }) };
   }
 
   static async start<R, Q, A>(options: ClusterOptions<R, Q, A>): Promise<Cluster<R, Q, A>> {
@@ -64,7 +66,7 @@ export class Cluster<R, Q, A> {
     const disk = this.disks.get(id) ?? new Disk(runtime);
     this.disks.set(id, disk);
     const transport = createTransport(this.network.link(id), { runtime });
-    const machine = this.#options.machine();
+    const machine = this.#options.machine(id);
     const first = this.membership.voters.includes(id);
     const log = await startNode({
       core: (recovered, seed) =>

@@ -19,6 +19,7 @@ export type ReplicatedLogErrorCode =
   | 'STATE_MACHINE_FAILED'
   | 'MESSAGE_TOO_LARGE'
   | 'INVALID_SNAPSHOT'
+  | 'NO_STATE'
   | 'SESSION_EXPIRED';
 
 /** What a {@link ReplicatedLogError} carries besides its code and message. */

@@ -21,3 +21,4 @@ export { startNode } from './node.js';
 export type { NodeOptions } from './options.js';
 export type { CallOptions, ReplicatedLog } from './replicated-log.js';
 export type { Session, SessionOptions } from './session.js';
+export { witnessMachine } from './witness.js';

@@ -86,6 +86,7 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
   readonly #life: string;
   readonly #maxCommandBytes: number;
   #calls = 0;
+  #refused = 0;
   readonly #ticker: Ticker;
   #pumpDue = false;
   #staged: StagedSnapshot | undefined;
@@ -173,6 +174,10 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
       stalled: () => core.reportStall(),
     });
     this.#wake();
+  }
+
+  get refusedMessages(): number {
+    return this.#refused;
   }
 
   get stopped(): AbortSignal {
@@ -342,6 +347,7 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
     try {
       message = this.#codec.decode(body);
     } catch (error) {
+      this.#refused++;
       if (nodeEvents.refused.active) nodeEvents.refused.publish({ node: this.id, from, error });
       return;
     }
@@ -365,6 +371,10 @@ class LogNode<M, S extends CoreStatus, R, Q, A> implements ReplicatedLog<R, Q, A
     this.#statuses.update();
     // Another leader is worth asking at once; other reasons to ask again pass with the next tick.
     if (this.#core.status().leader !== this.#askedOf) this.#askAgain();
+    if (this.#machine.isWitness && this.#askedOf === this.id) {
+      const what = 'this node was started as a witness and leads: it is none by the membership';
+      this.#fail('NO_STATE', what, undefined);
+    }
   }
 
   #askAgain(): void {

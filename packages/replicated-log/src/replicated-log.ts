@@ -19,6 +19,11 @@ export interface ReplicatedLog<R, Q, A, S extends CoreStatus = CoreStatus> exten
   /** Aborts when the node stops by itself, with the error that stopped it, or is closed. */
   readonly stopped: AbortSignal;
   /**
+   * How many messages of peers were refused since the start because their bytes are none of this log: damaged, of
+   * another version or of another group. What a core drops of the others is in its status.
+   */
+  readonly refusedMessages: number;
+  /**
    * Appends a command, on whatever node this is called. Resolves with what the state machine answered on this node
    * once the command is committed: a majority has it, durably. Waits for a leader where there is none. Where the
    * error is not `definite` the command may still take effect, and only a session makes repeating it safe.

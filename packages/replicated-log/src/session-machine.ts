@@ -4,6 +4,7 @@ import type { AppliedCommand, StateMachine } from './contract.js';
 import { ChunkReader, frozen } from './chunks.js';
 import { ReplicatedLogError } from './errors.js';
 import { type Command, decodeCommand } from './core/commands.js';
+import { isWitnessMachine } from './witness.js';
 
 /** What became of one command in the log. */
 export type Outcome<R> =
@@ -56,8 +57,14 @@ export class SessionMachine<R, Q, A> {
     return this.#machine.query(query);
   }
 
+  /** Whether the node is a witness, which is sent entries without their commands. */
+  get isWitness(): boolean {
+    return isWitnessMachine(this.#machine);
+  }
+
   /** Applies entries of the kind `command`; gives one outcome for each. */
   apply(entries: readonly Entry[]): Outcome<R>[] {
+    if (this.isWitness) return entries.map(() => ({ kind: 'result', result: undefined as R }));
     const outcomes: Outcome<R>[] = [];
     // Runs of plain commands reach the machine as one batch.
     let batch: AppliedCommand[] = [];
@@ -67,6 +74,7 @@ export class SessionMachine<R, Q, A> {
       batch = [];
     };
     for (const { index, term, data } of entries) {
+      if (data.length === 0) throw withoutCommand(index);
       const command = decodeCommand(data);
       this.#timeMs = Math.max(this.#timeMs, command.timeMs);
       if (command.kind === 'plain') {
@@ -89,6 +97,7 @@ export class SessionMachine<R, Q, A> {
   }
 
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    if (this.isWitness) return;
     const reader = new ChunkReader(chunks);
     const size = new ByteReader(await reader.take(4)).u32();
     if (size > MAX_HEADER_BYTES) throw invalid(`a header of ${String(size)} bytes`);
@@ -212,6 +221,14 @@ export class SessionMachine<R, Q, A> {
     if (results !== undefined) return results;
     throw invalid('results of sessions, and this state machine has no `results` to read or write them');
   }
+}
+
+/** No node writes an empty command. */
+function withoutCommand(index: number): Error {
+  return new Error(
+    `entry ${String(index)} came without its command, as witnesses get it: a node that the membership names a witness ` +
+      'is started with witnessMachine(); one that shall be more is added under a new name, with an empty storage',
+  );
 }
 
 function invalid(what: string): ReplicatedLogError {

@@ -68,6 +68,13 @@ export function planChange(current: Configuration, wanted: Membership): Planned 
     witnesses: [...(wanted.witnesses ?? [])],
     autoLeave: false,
   };
+  const before = members(current);
+  for (const id of members(next)) {
+    if (!before.has(id) || current.witnesses.includes(id) === next.witnesses.includes(id)) continue;
+    // Whoever has entries without their commands must not come to lead, also before it has applied that it is a witness.
+    const detail = `${id} stays ${next.witnesses.includes(id) ? 'a full member' : 'a witness'} until it is removed; add a node of another name`;
+    return { ok: false, reason: 'config-invalid', detail };
+  }
   const explicit = wanted.outgoing ?? [];
   if (current.outgoing.length > 0) {
     if (explicit.length === 0 && sameNodes(wanted.voters, current.voters)) return { ok: true, next };

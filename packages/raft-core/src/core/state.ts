@@ -132,7 +132,10 @@ export class RaftState {
     // A crash between a snapshot's arrival and the write behind it leaves the term behind; no vote was cast in it.
     if (this.log.lastTerm > this.term) this.enterTerm(this.log.lastTerm);
     for (const entry of recovered?.entries ?? []) {
-      if (entry.kind === 'config') this.configurationIndex = entry.index;
+      if (entry.kind !== 'config') continue;
+      // Better now than when it comes to be applied.
+      decodeConfiguration(entry.data);
+      this.configurationIndex = entry.index;
     }
     this.handedToStorage = this.log.last;
     this.handedToApply = this.log.applied;
