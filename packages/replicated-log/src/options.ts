@@ -33,42 +33,49 @@ export interface NodeOptions<M, S extends CoreStatus, R, Q, A> {
    */
   readonly tickMs?: number;
   /**
-   * How long proposals, reads and changes wait unless told otherwise, in milliseconds.
+   * How long proposals, reads and changes wait unless told otherwise, in milliseconds. Danger: below an election, calls
+   * fail that would have succeeded.
    * @defaultValue 10_000
    */
   readonly timeoutMs?: number;
   /**
-   * A snapshot is taken after so many applied entries.
+   * A snapshot is taken after so many applied entries. Danger: each one writes the whole state; few entries between them
+   * make writing the state what the node does most.
    * @defaultValue 10_000
    */
   readonly snapshotEntries?: number;
   /**
-   * A snapshot is also taken after so many bytes of applied commands.
+   * A snapshot is also taken after so many bytes of applied commands. Danger: the log takes so much more memory and disk.
    * @defaultValue 67_108_864
    */
   readonly snapshotBytes?: number;
   /**
    * So many entries behind a snapshot stay in the log, so that a peer that is a little behind needs no snapshot.
+   * Danger: with few, every peer that restarts is sent the whole state; they are held in memory.
    * @defaultValue 1_000
    */
   readonly keepEntries?: number;
   /**
-   * Bytes of a piece of a snapshot on its way to a peer.
+   * Bytes of a piece of a snapshot on its way to a peer, of which one is under way at a time. Danger: a large one makes
+   * the heartbeats behind it late, a small one makes the transfer wait for round trips.
    * @defaultValue 65_536
    */
   readonly snapshotChunkBytes?: number;
   /**
    * A piece of a snapshot is taken by the peer within this time, or its sending has failed, in milliseconds.
+   * Danger: below a sync of the peer's disk no transfer succeeds.
    * @defaultValue 30_000
    */
   readonly snapshotChunkTimeoutMs?: number;
   /**
-   * Proposals, reads and changes that wait at this node; beyond, they are refused with `QUEUE_FULL`.
+   * Proposals, reads and changes, each for itself, that wait at this node; beyond, they are refused with `QUEUE_FULL`.
+   * Danger: so many callers may wait for as long as no leader is found.
    * @defaultValue 10_000
    */
   readonly maxWaiting?: number;
   /**
    * Bytes of proposals that wait at this node; beyond, they are refused with `QUEUE_FULL`. One always fits.
+   * Danger: so much memory may be taken while no leader is found.
    * @defaultValue 67_108_864
    */
   readonly maxWaitingBytes?: number;
