@@ -13,7 +13,13 @@ import {
   type RaftStatus,
 } from '@quorate/raft-core';
 import { createVirtualRuntime, type VirtualRuntime } from '@quorate/runtime/virtual';
-import { createMemoryNetwork, createTransport, type MemoryNetwork, type Transport } from '@quorate/transport';
+import {
+  createMemoryNetwork,
+  createTransport,
+  type Link,
+  type MemoryNetwork,
+  type Transport,
+} from '@quorate/transport';
 import { Disk } from './node-disk.js';
 
 export interface ClusterOptions<R, Q, A> {
@@ -24,6 +30,8 @@ export interface ClusterOptions<R, Q, A> {
   readonly node?: Partial<NodeOptions<RaftMessage, RaftStatus, R, Q, A>>;
   readonly seed?: number;
   readonly maxPayload?: number;
+  /** Puts something between a node and its link. */
+  readonly link?: (link: Link, runtime: VirtualRuntime) => Link;
 }
 
 interface Member<R, Q, A> {
@@ -65,7 +73,8 @@ export class Cluster<R, Q, A> {
     const { runtime } = this;
     const disk = this.disks.get(id) ?? new Disk(runtime);
     this.disks.set(id, disk);
-    const transport = createTransport(this.network.link(id), { runtime });
+    const plain = this.network.link(id);
+    const transport = createTransport(this.#options.link?.(plain, runtime) ?? plain, { runtime });
     const machine = this.#options.machine(id);
     const first = this.membership.voters.includes(id);
     const log = await startNode({

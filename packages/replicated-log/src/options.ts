@@ -56,8 +56,8 @@ export interface NodeOptions<M, S extends CoreStatus, R, Q, A> {
    */
   readonly keepEntries?: number;
   /**
-   * Bytes of a piece of a snapshot on its way to a peer, of which one is under way at a time. Danger: a large one makes
-   * the heartbeats behind it late, a small one makes the transfer wait for round trips.
+   * Bytes of a piece of a snapshot on its way to a peer, of which two are under way at a time. Danger: large ones make
+   * the heartbeats behind them late, a small one makes the transfer wait for round trips.
    * @defaultValue 65_536
    */
   readonly snapshotChunkBytes?: number;

@@ -22,6 +22,8 @@ export interface SnapshotHost<M> {
 
 const VERSION = 1;
 const MAX_HEADER_BYTES = 1_048_576;
+/** A heartbeat waits behind no more than these; the second is there so that the line is not idle for a round trip. */
+const CHUNKS_UNDER_WAY = 2;
 
 /**
  * Sends the storage's snapshot to peers, and receives theirs. Chunks travel beside the messages of the core, in
@@ -73,6 +75,7 @@ export class Snapshots<M> {
     const header = encodeHeader(snapshot.meta, codec.encode(message));
     await sendBlob(transport, to, `${channel}.snapshot`, withHeader(header, snapshot.chunks()), {
       chunkBytes,
+      window: CHUNKS_UNDER_WAY,
       timeoutMs: chunkTimeoutMs,
       signal,
     });
