@@ -1,0 +1,369 @@
+import {
+  abortable,
+  backoff,
+  deadline,
+  type Deadline,
+  describeValue,
+  InvalidOptionError,
+  type LinkedSignal,
+  linkSignals,
+  type Runtime,
+} from '@quorate/runtime';
+import type {
+  ClaimGrant,
+  ClaimId,
+  ClaimRequest,
+  ClaimWatch,
+  ConvertResult,
+  LockBackend,
+  ReleaseResult,
+} from './contract.js';
+import { needsRenewal, validUntilMs } from './core/validity.js';
+import {
+  DeadlockError,
+  LockAbortedError,
+  LockBackendError,
+  LockClosedError,
+  LockError,
+  LockLostError,
+  LockTimeoutError,
+  LockUnsupportedError,
+} from './errors.js';
+import { type BackendFailedEvent, lockEvents } from './events.js';
+import type { Settings } from './options.js';
+
+/** What all locks of one `createLocks` share. */
+export interface Shared {
+  readonly backend: LockBackend;
+  readonly settings: Settings;
+  /** Aborts with {@link LockClosedError}. */
+  readonly closing: AbortSignal;
+  /** What `close` waits for: it never rejects. */
+  track(work: Promise<void>): void;
+}
+
+/** What was granted, and until when by the monotonic clock. */
+export interface Granted {
+  readonly fence: number | undefined;
+  readonly untilMs: number;
+}
+
+/** Hears of a claim what the backend tells unasked. Outlives the wait: a held lock is told of its loss by it. */
+export class Bell implements ClaimWatch {
+  /** Set while a lock is held. */
+  onLost: ((cause: unknown) => void) | undefined;
+  #rung = false;
+  #grant: ClaimGrant | undefined;
+  #wake: (() => void) | undefined;
+
+  changed(grant?: ClaimGrant): void {
+    this.#rung = true;
+    if (grant !== undefined) this.#grant = grant;
+    this.#wake?.();
+  }
+
+  lost(cause: unknown): void {
+    this.onLost?.(cause);
+    this.changed();
+  }
+
+  /** The grant that was told since the last call. */
+  takeGrant(): ClaimGrant | undefined {
+    const grant = this.#grant;
+    this.#grant = undefined;
+    return grant;
+  }
+
+  /** What was told before an answer is older than the answer. */
+  reset(): void {
+    this.#rung = false;
+    this.#grant = undefined;
+  }
+
+  /** Until it rings, or after the delay. */
+  wait(runtime: Runtime, delayMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#rung) {
+      this.#rung = false;
+      return Promise.resolve();
+    }
+    const rung = new Promise<void>((resolve) => {
+      const timer = runtime.setTimer(delayMs, resolve, { keepAlive: true });
+      this.#wake = () => {
+        timer.cancel();
+        resolve();
+      };
+      signal.addEventListener('abort', this.#wake, { once: true });
+    });
+    const wake = this.#wake;
+    return abortable(rung, signal).finally(() => {
+      if (wake !== undefined) signal.removeEventListener('abort', wake);
+      this.#wake = undefined;
+      this.#rung = false;
+    });
+  }
+}
+
+/** How long one call may take before it counts as lost and is repeated. */
+export function callLimitMs(leaseMs: number): number {
+  return Math.max(1, leaseMs / 3);
+}
+
+/** Publishes a failed call. */
+export function reportFailure(
+  { backend }: Shared,
+  { key, owner }: ClaimId,
+  call: BackendFailedEvent['call'],
+  error: unknown,
+): void {
+  const { backendFailed } = lockEvents;
+  if (backendFailed.active) backendFailed.publish({ backend: backend.name, key, owner, call, error });
+}
+
+/** Whether repeating a call cannot help. */
+export function isFinal(error: unknown): boolean {
+  return error instanceof InvalidOptionError || error instanceof LockError;
+}
+
+/** The error of a call that failed for good. */
+export function asLockError(
+  backend: LockBackend,
+  key: string,
+  call: BackendFailedEvent['call'],
+  error: unknown,
+): Error {
+  if (isFinal(error)) return error as Error;
+  const what = error instanceof Error ? error.message : String(error);
+  return new LockBackendError(
+    key,
+    `${call} of ${describeValue(key)} failed on ${describeValue(backend.name)}: ${what}`,
+    { cause: error },
+  );
+}
+
+/** One call to the backend, bounded in time. The promise of the call itself goes to `started`. */
+export async function bounded<T>(
+  shared: Shared,
+  limitMs: number,
+  signal: AbortSignal | undefined,
+  what: string,
+  call: (signal: AbortSignal) => Promise<T>,
+  started?: (call: Promise<unknown>) => void,
+): Promise<T> {
+  const limit: Deadline | (LinkedSignal & { remainingMs?: undefined }) =
+    limitMs === Number.POSITIVE_INFINITY
+      ? linkSignals(signal)
+      : deadline(shared.settings.runtime, limitMs, { signal, what });
+  try {
+    limit.signal.throwIfAborted();
+    const made = call(limit.signal);
+    started?.(made);
+    return await abortable(made, limit.signal);
+  } finally {
+    limit[Symbol.dispose]();
+  }
+}
+
+/**
+ * Releases, with retries. Where an attempt before may have been the one that released it, `lost` would say too much:
+ * within the validity of the lease it counts as released.
+ */
+export async function releaseClaim(
+  shared: Shared,
+  claim: ClaimId,
+  leaseMs: number,
+  untilMs: number,
+): Promise<ReleaseResult> {
+  const { backend, settings } = shared;
+  const { runtime } = settings;
+  const pauses = backoff(runtime, settings.backoff);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const result = await bounded(shared, callLimitMs(leaseMs), undefined, 'release', (signal) =>
+        backend.release(claim, { signal }),
+      );
+      return result === 'lost' && attempt > 1 && runtime.monotonic() < untilMs ? 'released' : result;
+    } catch (error) {
+      reportFailure(shared, claim, 'release', error);
+      if (attempt >= settings.attempts || isFinal(error))
+        throw asLockError(backend, claim.key, 'release', error);
+    }
+    await pause(runtime, pauses.nextMs());
+  }
+}
+
+/** Waits until the request is granted. */
+export class Acquisition {
+  readonly #shared: Shared;
+  readonly #request: ClaimRequest;
+  readonly #bell: Bell;
+  readonly #converting: boolean;
+  /** The calls whose end is not known: what they did is undone only after them. */
+  readonly #under = new Set<Promise<unknown>>();
+  /** Whether the backend may know the claim. */
+  #left = false;
+  /**
+   * Whether a grant that was pushed can be taken without asking. It was made after the last answer `waiting` was asked
+   * for, and so lasts from then at least, if no earlier grant of this claim can have run out unnoticed: if between two
+   * answers there was never as much as a lease.
+   */
+  #trusting: boolean;
+
+  /** With `converting`, the request is to convert a held claim; then nothing that is pushed is more than a hint. */
+  constructor(shared: Shared, request: ClaimRequest, bell: Bell, converting = false) {
+    this.#converting = converting;
+    this.#trusting = !converting;
+    this.#shared = shared;
+    this.#request = request;
+    this.#bell = bell;
+  }
+
+  /**
+   * Resolves with the grant, or with `undefined` when `waitMs` is zero and the lock is not free. Whenever it does not
+   * resolve with a grant, `undo` runs after the last call under way, tracked by `close`.
+   */
+  async run(
+    waitMs: number,
+    signal: AbortSignal | undefined,
+    undo: () => Promise<unknown>,
+  ): Promise<Granted | undefined> {
+    const { runtime } = this.#shared.settings;
+    const { key } = this.#request;
+    const limit = linkSignals(signal, this.#shared.closing);
+    const tooLate = new LockTimeoutError(key, waitMs);
+    const bounds = waitMs > 0 && waitMs < Number.POSITIVE_INFINITY;
+    const timer = bounds
+      ? runtime.setTimer(waitMs, () => limit.abort(tooLate), { keepAlive: true })
+      : undefined;
+    let granted: Granted | undefined;
+    try {
+      limit.signal.throwIfAborted();
+      granted = await this.#loop(waitMs, limit.signal);
+      return granted;
+    } catch (error) {
+      if (!limit.signal.aborted) throw error;
+      if (this.#shared.closing.aborted) throw new LockClosedError(key);
+      if (limit.signal.reason === tooLate) throw tooLate;
+      throw new LockAbortedError(key, signal?.reason);
+    } finally {
+      timer?.cancel();
+      limit[Symbol.dispose]();
+      if (granted === undefined && this.#left) this.#shared.track(this.#undo(undo));
+    }
+  }
+
+  async #undo(undo: () => Promise<unknown>): Promise<void> {
+    const limit = deadline(this.#shared.settings.runtime, this.#request.leaseMs);
+    try {
+      // A call whose answer nobody waits for may still arrive; after the lease it must count as never arriving.
+      await abortable(Promise.allSettled(this.#under), limit.signal).catch(() => undefined);
+      await undo();
+    } catch {
+      // It was reported; what is left ends with its lease.
+    } finally {
+      limit[Symbol.dispose]();
+    }
+  }
+
+  async #loop(waitMs: number, signal: AbortSignal): Promise<Granted | undefined> {
+    const { settings, backend } = this.#shared;
+    const { runtime } = settings;
+    const { key, leaseMs } = this.#request;
+    const until = runtime.monotonic() + waitMs;
+    const pauses = backoff(runtime, settings.backoff);
+    let failures = 0;
+    let unbrokenSinceMs = runtime.monotonic();
+    for (;;) {
+      const sentAtMs = runtime.monotonic();
+      let result: ConvertResult;
+      try {
+        result = await this.#claim(Math.max(0, until - sentAtMs), signal);
+        failures = 0;
+        if (result.state === 'granted') {
+          const granted = await this.#confirm(result, sentAtMs, signal);
+          if (granted !== undefined) return granted;
+          if (this.#converting) throw new LockLostError(key, 'gone');
+          this.#trusting = false;
+          continue;
+        }
+      } catch (error) {
+        if (signal.aborted) throw error;
+        reportFailure(this.#shared, this.#request, 'claim', error);
+        if (++failures >= settings.attempts || isFinal(error))
+          throw asLockError(backend, key, 'claim', error);
+        await this.#bell.wait(runtime, pauses.nextMs(), signal);
+        continue;
+      }
+      if (result.state === 'deadlock')
+        throw new DeadlockError(key, 'another holder waits for an upgrade too, and neither can have it');
+      if (result.state === 'lost') throw new LockLostError(key, 'gone');
+      if (result.state === 'busy') this.#left = this.#under.size > 0;
+      if (waitMs === 0) return undefined;
+      // The place is kept alive by asking again in good time; where nothing is pushed that is also how to learn.
+      const keepMs = (leaseMs / 3) * (0.75 + runtime.random() / 4);
+      const pushes = result.state === 'waiting' && backend.capabilities.waiting === 'push';
+      if (validUntilMs(unbrokenSinceMs, leaseMs, settings.drift) <= runtime.monotonic())
+        this.#trusting = false;
+      unbrokenSinceMs = sentAtMs;
+      await this.#bell.wait(runtime, pushes ? keepMs : Math.min(keepMs, pauses.nextMs()), signal);
+      const told = this.#bell.takeGrant();
+      if (told === undefined || !this.#trusting) continue;
+      const untilMs = validUntilMs(sentAtMs, told.validMs, settings.drift);
+      if (!needsRenewal(untilMs, runtime.monotonic(), leaseMs)) return { fence: told.fence, untilMs };
+    }
+  }
+
+  async #claim(waitMs: number, signal: AbortSignal): Promise<ConvertResult> {
+    const { backend } = this.#shared;
+    const blocks = backend.capabilities.waiting === 'blocking' && this.#request.wait;
+    const limitMs = callLimitMs(this.#request.leaseMs) + (blocks ? waitMs : 0);
+    this.#left = true;
+    return bounded(
+      this.#shared,
+      limitMs,
+      signal,
+      'claim',
+      (abort) => {
+        this.#bell.reset();
+        const call = { signal: abort, waitMs, watch: this.#bell };
+        if (!this.#converting) return backend.claim(this.#request, call);
+        if (backend.convert === undefined) throw new LockUnsupportedError(backend.name, 'convert');
+        return backend.convert(this.#request, call);
+      },
+      (call) => {
+        this.#under.add(call);
+        const done = (): void => {
+          this.#under.delete(call);
+        };
+        call.then(done, done);
+      },
+    );
+  }
+
+  /** A grant that is old already is renewed before it is handed on. `undefined`: it is gone. */
+  async #confirm(grant: ClaimGrant, sentAtMs: number, signal: AbortSignal): Promise<Granted | undefined> {
+    const { backend, settings } = this.#shared;
+    const { runtime, drift } = settings;
+    const { leaseMs } = this.#request;
+    let untilMs = validUntilMs(sentAtMs, grant.validMs, drift);
+    if (needsRenewal(untilMs, runtime.monotonic(), leaseMs)) {
+      const renewedAtMs = runtime.monotonic();
+      const renewed = await bounded(this.#shared, callLimitMs(leaseMs), signal, 'renew', (abort) =>
+        backend.renew(this.#request, leaseMs, { signal: abort }),
+      );
+      if (renewed.state === 'lost') return undefined;
+      untilMs = validUntilMs(renewedAtMs, renewed.validMs, drift);
+      if (untilMs <= runtime.monotonic())
+        throw new LockBackendError(
+          this.#request.key,
+          `${describeValue(backend.name)} takes longer to answer than the lease of ${String(leaseMs)} ms lasts`,
+        );
+    }
+    return { fence: grant.fence, untilMs };
+  }
+}
+
+function pause(runtime: Runtime, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    runtime.setTimer(delayMs, resolve);
+  });
+}

@@ -1,0 +1,367 @@
+import { InvalidOptionError, linkSignals, type Timer } from '@quorate/runtime';
+import type { ClaimRequest, LockMode, ReleaseResult } from './contract.js';
+import { validUntilMs } from './core/validity.js';
+import {
+  Acquisition,
+  asLockError,
+  type Bell,
+  bounded,
+  callLimitMs,
+  type Granted,
+  isFinal,
+  releaseClaim,
+  reportFailure,
+  type Shared,
+} from './acquiring.js';
+import {
+  LockClosedError,
+  LockLostError,
+  LockTimeoutError,
+  LockUnsupportedError,
+  type LossReason,
+} from './errors.js';
+import { lockEvents } from './events.js';
+import { type AcquireOptions, acquireOptions, leaseOption } from './options.js';
+
+/**
+ * A lock that is held, for a time. While it is, nobody else is granted what conflicts with it, as far as the backend's
+ * `safety` goes. It is renewed by itself unless `renew` is false; when that fails for too long it is lost, and `signal`
+ * aborts before anybody else can have it.
+ *
+ * A process that stands still does not see that. What must never be written by a former holder has to check the `fence`.
+ *
+ * Disposing it releases it and never throws: a loss shows in `signal`, in `release()`, and on the channel
+ * `quorate:distributed-lock:lost`.
+ */
+export interface Lease extends AsyncDisposable {
+  readonly key: string;
+  /** Names this claim at the backend. */
+  readonly owner: string;
+  readonly mode: LockMode;
+  /**
+   * The fencing token: above that of every earlier grant of the key. Hand it to what the lock protects, and let that
+   * refuse a lower one than it has seen. Throws `LockUnsupportedError` where `capabilities.fencing` is `none`.
+   */
+  readonly fence: number;
+  /** Aborts with `LockLostError` when the lock is lost, or with `LockClosedError` on `close()`; not on release. */
+  readonly signal: AbortSignal;
+  /** Whether it is held, by the clock of this moment. */
+  readonly held: boolean;
+  /** For how many milliseconds it is held unless it is renewed, the drift subtracted; zero once it is not. */
+  remainingMs(): number;
+  /**
+   * Renews it now, for `leaseMs` from now, which also becomes its lease for later renewals. Resolves with
+   * `remainingMs()`. Rejects with `LockLostError`, or with `LockBackendError` when the backend fails; it may still be
+   * held then.
+   */
+  extend(leaseMs?: number): Promise<number>;
+  /** Throws `LockLostError` if it is not held. */
+  assertHeld(): void;
+  /**
+   * Gives it back, once however often it is called. `lost`: it was lost before, and what was done under it may not have
+   * been protected. Rejects with `LockBackendError` when the backend fails; it then ends with its lease.
+   */
+  release(): Promise<ReleaseResult>;
+}
+
+/** A lease of a read-write lock. */
+export interface ReadWriteLease extends Lease {
+  /**
+   * From reading to writing, without letting anybody write in between. It waits until the other readers are gone, who
+   * may not upgrade meanwhile: `DeadlockError` if one of them waits for that already. Whenever it rejects, the lock is
+   * still held for reading, if it is held. The fence rises.
+   */
+  upgrade(options?: Pick<AcquireOptions, 'waitMs' | 'signal'>): Promise<void>;
+  /** From writing to reading, letting other readers in. */
+  downgrade(): Promise<void>;
+}
+
+/** The lease of one claim, and its renewal. */
+export class HeldLease implements ReadWriteLease {
+  readonly #shared: Shared;
+  readonly #bell: Bell;
+  readonly #lost = new AbortController();
+  readonly #onEnd: (lease: HeldLease) => void;
+  readonly #since: number;
+  #request: ClaimRequest;
+  #fence: number | undefined;
+  #untilMs: number;
+  #expiry: Timer | undefined;
+  #renewal: Timer | undefined;
+  #ended: LossReason | undefined;
+  #cause: unknown;
+  #released: Promise<ReleaseResult> | undefined;
+  /** Conversions follow each other. */
+  #tail: Promise<unknown> = Promise.resolve();
+  /** Aborts when it is lost or released. */
+  readonly #over = new AbortController();
+
+  constructor(
+    shared: Shared,
+    request: ClaimRequest,
+    bell: Bell,
+    granted: Granted,
+    onEnd: (lease: HeldLease) => void,
+  ) {
+    this.#shared = shared;
+    this.#request = request;
+    this.#bell = bell;
+    this.#fence = granted.fence;
+    this.#untilMs = granted.untilMs;
+    this.#onEnd = onEnd;
+    this.#since = shared.settings.runtime.monotonic();
+    bell.onLost = (cause) => {
+      this.#lose('session', cause);
+    };
+    this.#arm();
+  }
+
+  get key(): string {
+    return this.#request.key;
+  }
+
+  get owner(): string {
+    return this.#request.owner;
+  }
+
+  get mode(): LockMode {
+    return this.#request.mode;
+  }
+
+  get fence(): number {
+    if (this.#fence === undefined) {
+      throw new LockUnsupportedError(this.#shared.backend.name, 'fencing (capabilities.fencing is "none")');
+    }
+    return this.#fence;
+  }
+
+  /** The fence, or `undefined` where there is none. */
+  get fenceIfAny(): number | undefined {
+    return this.#fence;
+  }
+
+  get signal(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  get held(): boolean {
+    return this.remainingMs() > 0;
+  }
+
+  remainingMs(): number {
+    if (this.#ended !== undefined) return 0;
+    const left = this.#untilMs - this.#shared.settings.runtime.monotonic();
+    // A process that stood still sees the end of its lease here before its timer runs.
+    if (left <= 0) this.#lose('expired');
+    return Math.max(0, left);
+  }
+
+  assertHeld(): void {
+    if (!this.held) throw this.#lossError();
+  }
+
+  async extend(leaseMs = this.#request.leaseMs): Promise<number> {
+    const { backend, settings } = this.#shared;
+    leaseOption(backend, settings.drift, leaseMs);
+    this.assertHeld();
+    this.#request = { ...this.#request, leaseMs };
+    try {
+      await this.#renew();
+    } catch (error) {
+      this.assertHeld();
+      reportFailure(this.#shared, this, 'renew', error);
+      throw asLockError(backend, this.key, 'renew', error);
+    }
+    this.assertHeld();
+    return this.remainingMs();
+  }
+
+  async upgrade(options: Pick<AcquireOptions, 'waitMs' | 'signal'> = {}): Promise<void> {
+    const { backend, settings } = this.#shared;
+    if (!backend.capabilities.upgrade)
+      throw new LockUnsupportedError(backend.name, 'upgrade (capabilities.upgrade is false)');
+    const { waitMs, signal } = acquireOptions(backend, settings, options);
+    await this.#convert('exclusive', waitMs, signal);
+  }
+
+  async downgrade(): Promise<void> {
+    const { backend } = this.#shared;
+    if (!backend.capabilities.downgrade)
+      throw new LockUnsupportedError(backend.name, 'downgrade (capabilities.downgrade is false)');
+    await this.#convert('shared', 0, undefined);
+  }
+
+  release(): Promise<ReleaseResult> {
+    return (this.#released ??= this.#release());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // It was reported on the channel; a dispose that throws would mask what the block threw.
+    await this.release().catch(() => undefined);
+  }
+
+  /** Ends it on `close()`. */
+  async shut(): Promise<void> {
+    if (!this.#lost.signal.aborted && this.#released === undefined)
+      this.#lost.abort(new LockClosedError(this.key));
+    await this[Symbol.asyncDispose]();
+  }
+
+  async #release(): Promise<ReleaseResult> {
+    const { backend, settings } = this.#shared;
+    const held = this.held;
+    this.#end('released');
+    let result: ReleaseResult = 'lost';
+    try {
+      // Also what was lost is released: the backend may still have it, and let it go to the next.
+      result = await releaseClaim(this.#shared, this, this.#request.leaseMs, this.#untilMs);
+      if (!held) result = 'lost';
+    } catch (error) {
+      if (held) throw error;
+    } finally {
+      this.#onEnd(this);
+    }
+    const { released } = lockEvents;
+    if (released.active) {
+      const heldMs = settings.runtime.monotonic() - this.#since;
+      released.publish({ backend: backend.name, key: this.key, owner: this.owner, result, heldMs });
+    }
+    return result;
+  }
+
+  async #convert(
+    mode: 'exclusive' | 'shared',
+    waitMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (this.mode === 'permits') throw new InvalidOptionError('mode', mode, 'of a read-write lock');
+    const run = this.#tail.then(() => this.#convertNow(mode, waitMs, signal));
+    this.#tail = run.catch(() => undefined);
+    await run;
+  }
+
+  async #convertNow(
+    mode: 'exclusive' | 'shared',
+    waitMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    this.assertHeld();
+    if (this.mode === mode) return;
+    const startedAtMs = this.#shared.settings.runtime.monotonic();
+    const wanted: ClaimRequest = { ...this.#request, mode, wait: waitMs > 0 };
+    const acquisition = new Acquisition(this.#shared, wanted, this.#bell, true);
+    const linked = linkSignals(signal, this.#over.signal);
+    try {
+      const granted = await acquisition.run(waitMs, linked.signal, () => this.#revert());
+      if (granted === undefined) throw new LockTimeoutError(this.key, waitMs);
+      this.#request = { ...this.#request, mode };
+      this.#fence = granted.fence;
+      this.#keep(granted.untilMs);
+    } catch (error) {
+      if (error instanceof LockLostError) this.#lose(error.reason);
+      this.assertHeld();
+      throw error;
+    } finally {
+      linked[Symbol.dispose]();
+    }
+    this.assertHeld();
+    this.publishAcquired(startedAtMs);
+  }
+
+  /** Ends the wait for a conversion that was given up, or undoes one that was granted too late. */
+  async #revert(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    const { backend } = this.#shared;
+    const { leaseMs } = this.#request;
+    try {
+      await bounded(this.#shared, callLimitMs(leaseMs), this.#over.signal, 'claim', async (signal) =>
+        backend.convert?.({ ...this.#request, wait: false }, { signal, waitMs: 0, watch: this.#bell }),
+      );
+    } catch (error) {
+      reportFailure(this.#shared, this, 'claim', error);
+    }
+  }
+
+  /** Asks once. Rejects when the backend fails; a loss only shows. */
+  async #renew(): Promise<void> {
+    const { backend, settings } = this.#shared;
+    const { leaseMs } = this.#request;
+    const sentAtMs = settings.runtime.monotonic();
+    const result = await bounded(this.#shared, callLimitMs(leaseMs), this.#over.signal, 'renew', (signal) =>
+      backend.renew(this, leaseMs, { signal }),
+    );
+    if (this.#ended !== undefined) return;
+    if (result.state === 'lost') {
+      this.#lose('gone');
+      return;
+    }
+    this.#keep(validUntilMs(sentAtMs, result.validMs, settings.drift));
+  }
+
+  /** A backend never shortens a lease, so what was promised once holds. */
+  #keep(untilMs: number): void {
+    if (this.#ended !== undefined) return;
+    this.#untilMs = Math.max(this.#untilMs, untilMs);
+    this.#arm();
+  }
+
+  /** Tells that it was granted. */
+  publishAcquired(startedAtMs: number): void {
+    const { acquired } = lockEvents;
+    if (!acquired.active) return;
+    const { key, owner, mode } = this.#request;
+    const waitedMs = this.#shared.settings.runtime.monotonic() - startedAtMs;
+    acquired.publish({ backend: this.#shared.backend.name, key, owner, mode, fence: this.#fence, waitedMs });
+  }
+
+  #arm(): void {
+    const { runtime, renewEveryMs } = this.#shared.settings;
+    this.#expiry?.cancel();
+    this.#expiry = runtime.setTimer(this.#untilMs - runtime.monotonic(), () => {
+      this.remainingMs();
+    });
+    if (renewEveryMs !== undefined) this.#renewAfter(renewEveryMs(this.#request.leaseMs));
+  }
+
+  #renewAfter(delayMs: number): void {
+    this.#renewal?.cancel();
+    this.#renewal = this.#shared.settings.runtime.setTimer(delayMs, () => {
+      void this.#renewOnTime();
+    });
+  }
+
+  async #renewOnTime(): Promise<void> {
+    if (!this.held) return;
+    try {
+      await this.#renew();
+    } catch (error) {
+      if (this.#ended !== undefined) return;
+      reportFailure(this.#shared, this, 'renew', error);
+      // Again, a few times before it ends. What the backend will always refuse is left to run out.
+      if (!isFinal(error)) this.#renewAfter(this.#request.leaseMs / 10);
+    }
+  }
+
+  #lose(reason: LossReason, cause?: unknown): void {
+    if (this.#ended !== undefined) return;
+    this.#end(reason);
+    this.#cause = cause;
+    const { lost } = lockEvents;
+    if (lost.active)
+      lost.publish({ backend: this.#shared.backend.name, key: this.key, owner: this.owner, reason, cause });
+    this.#lost.abort(this.#lossError());
+  }
+
+  #end(reason: LossReason): void {
+    this.#ended ??= reason;
+    this.#over.abort();
+    this.#bell.onLost = undefined;
+    this.#expiry?.cancel();
+    this.#renewal?.cancel();
+  }
+
+  #lossError(): LockLostError {
+    const options = this.#cause === undefined ? {} : { cause: this.#cause };
+    return new LockLostError(this.key, this.#ended ?? 'expired', options);
+  }
+}
