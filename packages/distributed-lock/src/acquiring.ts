@@ -103,9 +103,15 @@ export class Bell implements ClaimWatch {
   }
 }
 
+/** However long the lease, a claim that waits asks so often: what was pushed may have got lost. */
+const BACKSTOP_MS = 5_000;
+
+/** A call that takes longer is given up and made again, also under a long lease. */
+const MAX_CALL_MS = 10_000;
+
 /** How long one call may take before it counts as lost and is repeated. */
 export function callLimitMs(leaseMs: number): number {
-  return Math.max(1, leaseMs / 3);
+  return Math.max(1, Math.min(leaseMs / 3, MAX_CALL_MS));
 }
 
 /** Publishes a failed call. */
@@ -299,7 +305,7 @@ export class Acquisition {
       if (result.state === 'busy') this.#left = this.#under.size > 0;
       if (waitMs === 0) return undefined;
       // The place is kept alive by asking again in good time; where nothing is pushed that is also how to learn.
-      const keepMs = (leaseMs / 3) * (0.75 + runtime.random() / 4);
+      const keepMs = Math.min(leaseMs / 3, BACKSTOP_MS) * (0.75 + runtime.random() / 4);
       const pushes = result.state === 'waiting' && backend.capabilities.waiting === 'push';
       if (validUntilMs(unbrokenSinceMs, leaseMs, settings.drift) <= runtime.monotonic())
         this.#trusting = false;
