@@ -13,7 +13,7 @@ import type {
  * - `queued`: it was first answered that it waits
  * - `granted`: with a fence
  * - `entered`, `left`: somebody believes to hold it from here to there
- * - `over`: its release was sent, or it is known to be lost
+ * - `over`: its release was sent, or it was busy and left nothing behind
  * - `wrote`: what the lock protects accepted a write with that fence
  */
 export interface LockHistoryEvent {
@@ -54,6 +54,11 @@ export class LockHistory {
       asked.add(owner);
       const result = await answer;
       if (result.state === 'granted') granted(request, result.fence);
+      if (result.state === 'busy' && !fences.has(owner)) {
+        // It has no place: if it asks again, that is a claim as new as any.
+        asked.delete(owner);
+        this.events.push({ type: 'over', key, owner });
+      }
       if (result.state === 'waiting' && !queued.has(owner)) {
         queued.add(owner);
         this.events.push({ type: 'queued', key, owner });
