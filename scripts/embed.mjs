@@ -1,6 +1,7 @@
 // SQL and Lua are files under review. This writes what they hold into a TypeScript module beside them, so that
 // a package works wherever it is bundled to: src/sql/*.sql -> src/sql.gen.ts, src/lua/*.lua -> src/lua.gen.ts.
 // `npm run embed` writes; `npm run embed -- --check` fails when a module is stale.
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -34,4 +35,17 @@ for (const place of ['packages', 'examples'].filter((one) => existsSync(join(roo
     }
   }
 }
-process.exitCode = stale > 0 ? 1 : 0;
+
+// Tables that are generated from sources need the loader of TypeScript.
+const { status } = spawnSync(
+  process.execPath,
+  [
+    '--conditions=@quorate/source',
+    '--import',
+    'tsx',
+    join(import.meta.dirname, 'lock-backends.mjs'),
+    ...process.argv.slice(2),
+  ],
+  { stdio: 'inherit', cwd: root },
+);
+process.exitCode = stale > 0 || status !== 0 ? 1 : 0;

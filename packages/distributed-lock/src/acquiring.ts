@@ -258,9 +258,9 @@ export class Acquisition {
   }
 
   async #undo(undo: () => Promise<unknown>): Promise<void> {
-    const limit = deadline(this.#shared.settings.runtime, this.#request.leaseMs);
+    const limit = deadline(this.#shared.settings.runtime, callLimitMs(this.#request.leaseMs));
     try {
-      // A call whose answer nobody waits for may still arrive; after the lease it must count as never arriving.
+      // A call whose answer nobody waits for may still arrive. One that is slower than this ends with its lease.
       await abortable(Promise.allSettled(this.#under), limit.signal).catch(() => undefined);
       await undo();
     } catch {
