@@ -1,15 +1,7 @@
-import {
-  abortable,
-  backoff,
-  deadline,
-  type Deadline,
-  describeValue,
-  InvalidOptionError,
-  type LinkedSignal,
-  linkSignals,
-  type Runtime,
-} from '@quorate/runtime';
+import { backoffDelayMs, describeValue, InvalidOptionError, type Runtime } from '@quorate/runtime';
 import type {
+  BackendCall,
+  ClaimCall,
   ClaimGrant,
   ClaimId,
   ClaimRequest,
@@ -31,13 +23,14 @@ import {
 } from './errors.js';
 import { type BackendFailedEvent, lockEvents } from './events.js';
 import type { Settings } from './options.js';
+import { bounded, Stop } from './stop.js';
 
 /** What all locks of one `createLocks` share. */
 export interface Shared {
   readonly backend: LockBackend;
   readonly settings: Settings;
-  /** Aborts with {@link LockClosedError}. */
-  readonly closing: AbortSignal;
+  /** Stops with {@link LockClosedError}. */
+  readonly closing: Stop;
   /** What `close` waits for: it never rejects. */
   track(work: Promise<void>): void;
 }
@@ -80,25 +73,26 @@ export class Bell implements ClaimWatch {
     this.#grant = undefined;
   }
 
-  /** Until it rings, or after the delay. */
-  wait(runtime: Runtime, delayMs: number, signal: AbortSignal): Promise<void> {
-    if (this.#rung) {
-      this.#rung = false;
-      return Promise.resolve();
-    }
-    const rung = new Promise<void>((resolve) => {
-      const timer = runtime.setTimer(delayMs, resolve, { keepAlive: true });
-      this.#wake = () => {
-        timer.cancel();
-        resolve();
+  /** Until it rings, or after the delay; rejects when `stop` does. */
+  wait(runtime: Runtime, delayMs: number, stop: Stop): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let forget = (): void => undefined;
+      const end = (): void => {
+        timer?.cancel();
+        forget();
+        this.#wake = undefined;
+        this.#rung = false;
+        if (stop.stopped) reject(stop.reason);
+        else resolve();
       };
-      signal.addEventListener('abort', this.#wake, { once: true });
-    });
-    const wake = this.#wake;
-    return abortable(rung, signal).finally(() => {
-      if (wake !== undefined) signal.removeEventListener('abort', wake);
-      this.#wake = undefined;
-      this.#rung = false;
+      const timer =
+        this.#rung || stop.stopped ? undefined : runtime.setTimer(delayMs, end, { keepAlive: true });
+      if (timer === undefined) {
+        end();
+        return;
+      }
+      this.#wake = end;
+      forget = stop.onStop(end);
     });
   }
 }
@@ -146,29 +140,6 @@ export function asLockError(
   );
 }
 
-/** One call to the backend, bounded in time. The promise of the call itself goes to `started`. */
-export async function bounded<T>(
-  shared: Shared,
-  limitMs: number,
-  signal: AbortSignal | undefined,
-  what: string,
-  call: (signal: AbortSignal) => Promise<T>,
-  started?: (call: Promise<unknown>) => void,
-): Promise<T> {
-  const limit: Deadline | (LinkedSignal & { remainingMs?: undefined }) =
-    limitMs === Number.POSITIVE_INFINITY
-      ? linkSignals(signal)
-      : deadline(shared.settings.runtime, limitMs, { signal, what });
-  try {
-    limit.signal.throwIfAborted();
-    const made = call(limit.signal);
-    started?.(made);
-    return await abortable(made, limit.signal);
-  } finally {
-    limit[Symbol.dispose]();
-  }
-}
-
 /**
  * Releases, with retries. Where an attempt before may have been the one that released it, `lost` would say too much:
  * within the validity of the lease it counts as released.
@@ -181,11 +152,10 @@ export async function releaseClaim(
 ): Promise<ReleaseResult> {
   const { backend, settings } = shared;
   const { runtime } = settings;
-  const pauses = backoff(runtime, settings.backoff);
   for (let attempt = 1; ; attempt++) {
     try {
-      const result = await bounded(shared, callLimitMs(leaseMs), undefined, 'release', (signal) =>
-        backend.release(claim, { signal }),
+      const result = await bounded(runtime, callLimitMs(leaseMs), undefined, 'release', (stop) =>
+        backend.release(claim, lazily(stop)),
       );
       return result === 'lost' && attempt > 1 && runtime.monotonic() < untilMs ? 'released' : result;
     } catch (error) {
@@ -193,7 +163,7 @@ export async function releaseClaim(
       if (attempt >= settings.attempts || isFinal(error))
         throw asLockError(backend, claim.key, 'release', error);
     }
-    await pause(runtime, pauses.nextMs());
+    await pause(runtime, backoffDelayMs(runtime, attempt, settings.backoff));
   }
 }
 
@@ -231,72 +201,79 @@ export class Acquisition {
     waitMs: number,
     signal: AbortSignal | undefined,
     undo: () => Promise<unknown>,
+    outer?: Stop,
   ): Promise<Granted | undefined> {
     const { runtime } = this.#shared.settings;
+    const { closing } = this.#shared;
     const { key } = this.#request;
-    const limit = linkSignals(signal, this.#shared.closing);
-    const tooLate = new LockTimeoutError(key, waitMs);
+    const stop = new Stop();
+    const abort = (): void => stop.stop(new LockAbortedError(key, signal?.reason));
+    const forget = closing.onStop(() => stop.stop(new LockClosedError(key)));
+    if (signal?.aborted === true) abort();
+    else signal?.addEventListener('abort', abort, { once: true });
+    const forgetOuter = outer?.onStop(() => stop.stop(outer.reason));
     const bounds = waitMs > 0 && waitMs < Number.POSITIVE_INFINITY;
     const timer = bounds
-      ? runtime.setTimer(waitMs, () => limit.abort(tooLate), { keepAlive: true })
+      ? runtime.setTimer(waitMs, () => stop.stop(new LockTimeoutError(key, waitMs)), { keepAlive: true })
       : undefined;
     let granted: Granted | undefined;
     try {
-      limit.signal.throwIfAborted();
-      granted = await this.#loop(waitMs, limit.signal);
+      if (stop.stopped) throw stop.reason;
+      granted = await this.#loop(waitMs, stop);
       return granted;
-    } catch (error) {
-      if (!limit.signal.aborted) throw error;
-      if (this.#shared.closing.aborted) throw new LockClosedError(key);
-      if (limit.signal.reason === tooLate) throw tooLate;
-      throw new LockAbortedError(key, signal?.reason);
     } finally {
       timer?.cancel();
-      limit[Symbol.dispose]();
+      forget();
+      forgetOuter?.();
+      signal?.removeEventListener('abort', abort);
       if (granted === undefined && this.#left) this.#shared.track(this.#undo(undo));
     }
   }
 
   async #undo(undo: () => Promise<unknown>): Promise<void> {
-    const limit = deadline(this.#shared.settings.runtime, callLimitMs(this.#request.leaseMs));
+    const { runtime } = this.#shared.settings;
     try {
       // A call whose answer nobody waits for may still arrive. One that is slower than this ends with its lease.
-      await abortable(Promise.allSettled(this.#under), limit.signal).catch(() => undefined);
+      if (this.#under.size > 0) {
+        const ends = (): Promise<unknown> => Promise.allSettled(this.#under);
+        await bounded(runtime, callLimitMs(this.#request.leaseMs), undefined, 'a call', ends).catch(
+          () => undefined,
+        );
+      }
       await undo();
     } catch {
       // It was reported; what is left ends with its lease.
-    } finally {
-      limit[Symbol.dispose]();
     }
   }
 
-  async #loop(waitMs: number, signal: AbortSignal): Promise<Granted | undefined> {
+  async #loop(waitMs: number, stop: Stop): Promise<Granted | undefined> {
     const { settings, backend } = this.#shared;
     const { runtime } = settings;
     const { key, leaseMs } = this.#request;
     const until = runtime.monotonic() + waitMs;
-    const pauses = backoff(runtime, settings.backoff);
+    let pauses = 0;
+    const nextPauseMs = (): number => backoffDelayMs(runtime, ++pauses, settings.backoff);
     let failures = 0;
     let unbrokenSinceMs = runtime.monotonic();
     for (;;) {
       const sentAtMs = runtime.monotonic();
       let result: ConvertResult;
       try {
-        result = await this.#claim(Math.max(0, until - sentAtMs), signal);
+        result = await this.#claim(Math.max(0, until - sentAtMs), stop);
         failures = 0;
         if (result.state === 'granted') {
-          const granted = await this.#confirm(result, sentAtMs, signal);
+          const granted = await this.#confirm(result, sentAtMs, stop);
           if (granted !== undefined) return granted;
           if (this.#converting) throw new LockLostError(key, 'gone');
           this.#trusting = false;
           continue;
         }
       } catch (error) {
-        if (signal.aborted) throw error;
+        if (stop.stopped) throw error;
         reportFailure(this.#shared, this.#request, 'claim', error);
         if (++failures >= settings.attempts || isFinal(error))
           throw asLockError(backend, key, 'claim', error);
-        await this.#bell.wait(runtime, pauses.nextMs(), signal);
+        await this.#bell.wait(runtime, nextPauseMs(), stop);
         continue;
       }
       if (result.state === 'deadlock')
@@ -310,7 +287,7 @@ export class Acquisition {
       if (validUntilMs(unbrokenSinceMs, leaseMs, settings.drift) <= runtime.monotonic())
         this.#trusting = false;
       unbrokenSinceMs = sentAtMs;
-      await this.#bell.wait(runtime, pushes ? keepMs : Math.min(keepMs, pauses.nextMs()), signal);
+      await this.#bell.wait(runtime, pushes ? keepMs : Math.min(keepMs, nextPauseMs()), stop);
       const told = this.#bell.takeGrant();
       if (told === undefined || !this.#trusting) continue;
       const untilMs = validUntilMs(sentAtMs, told.validMs, settings.drift);
@@ -318,43 +295,46 @@ export class Acquisition {
     }
   }
 
-  async #claim(waitMs: number, signal: AbortSignal): Promise<ConvertResult> {
-    const { backend } = this.#shared;
+  #claim(waitMs: number, outer: Stop): Promise<ConvertResult> {
+    const { backend, settings } = this.#shared;
     const blocks = backend.capabilities.waiting === 'blocking' && this.#request.wait;
     const limitMs = callLimitMs(this.#request.leaseMs) + (blocks ? waitMs : 0);
     this.#left = true;
-    return bounded(
-      this.#shared,
-      limitMs,
-      signal,
-      'claim',
-      (abort) => {
-        this.#bell.reset();
-        const call = { signal: abort, waitMs, watch: this.#bell };
-        if (!this.#converting) return backend.claim(this.#request, call);
-        if (backend.convert === undefined) throw new LockUnsupportedError(backend.name, 'convert');
-        return backend.convert(this.#request, call);
-      },
-      (call) => {
-        this.#under.add(call);
-        const done = (): void => {
-          this.#under.delete(call);
-        };
-        call.then(done, done);
-      },
-    );
+    this.#bell.reset();
+    return bounded(settings.runtime, limitMs, outer, 'claim', (stop) => {
+      const made = this.#made({
+        get signal() {
+          return stop.signal;
+        },
+        waitMs,
+        watch: this.#bell,
+      });
+      this.#under.add(made);
+      const done = (): void => {
+        this.#under.delete(made);
+      };
+      made.then(done, done);
+      return made;
+    });
+  }
+
+  async #made(call: ClaimCall): Promise<ConvertResult> {
+    const { backend } = this.#shared;
+    if (!this.#converting) return backend.claim(this.#request, call);
+    if (backend.convert === undefined) throw new LockUnsupportedError(backend.name, 'convert');
+    return backend.convert(this.#request, call);
   }
 
   /** A grant that is old already is renewed before it is handed on. `undefined`: it is gone. */
-  async #confirm(grant: ClaimGrant, sentAtMs: number, signal: AbortSignal): Promise<Granted | undefined> {
+  async #confirm(grant: ClaimGrant, sentAtMs: number, outer: Stop): Promise<Granted | undefined> {
     const { backend, settings } = this.#shared;
     const { runtime, drift } = settings;
     const { leaseMs } = this.#request;
     let untilMs = validUntilMs(sentAtMs, grant.validMs, drift);
     if (needsRenewal(untilMs, runtime.monotonic(), leaseMs)) {
       const renewedAtMs = runtime.monotonic();
-      const renewed = await bounded(this.#shared, callLimitMs(leaseMs), signal, 'renew', (abort) =>
-        backend.renew(this.#request, leaseMs, { signal: abort }),
+      const renewed = await bounded(runtime, callLimitMs(leaseMs), outer, 'renew', (stop) =>
+        backend.renew(this.#request, leaseMs, lazily(stop)),
       );
       if (renewed.state === 'lost') return undefined;
       untilMs = validUntilMs(renewedAtMs, renewed.validMs, drift);
@@ -366,6 +346,15 @@ export class Acquisition {
     }
     return { fence: grant.fence, untilMs };
   }
+}
+
+/** What goes with a call; the signal is made when the backend asks for it. */
+export function lazily(stop: Stop): BackendCall {
+  return {
+    get signal() {
+      return stop.signal;
+    },
+  };
 }
 
 function pause(runtime: Runtime, delayMs: number): Promise<void> {

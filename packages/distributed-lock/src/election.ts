@@ -77,7 +77,7 @@ export function createElection(
   > {
     if (backend.inspect === undefined)
       throw new LockUnsupportedError(backend.name, 'inspect, so that nobody can observe');
-    const linked = linkSignals(signal, closing);
+    const linked = linkSignals(signal, closing.signal);
     let last: Leader | undefined;
     let first = true;
     try {
@@ -107,7 +107,7 @@ export function createElection(
           key,
           'one at a time: this election is campaigning or leading',
         );
-      if (closing.aborted) throw new LockClosedError(key);
+      if (closing.stopped) throw new LockClosedError(key);
       const stop = new AbortController();
       const linked = linkSignals(acquire.signal, stop.signal);
       const done = locks.acquire(key, { ...acquire, signal: linked.signal });

@@ -1,14 +1,14 @@
-import { InvalidOptionError, linkSignals, type Timer } from '@quorate/runtime';
+import { InvalidOptionError, type Timer } from '@quorate/runtime';
 import type { ClaimRequest, LockMode, ReleaseResult } from './contract.js';
 import { validUntilMs } from './core/validity.js';
 import {
   Acquisition,
   asLockError,
   type Bell,
-  bounded,
   callLimitMs,
   type Granted,
   isFinal,
+  lazily,
   releaseClaim,
   reportFailure,
   type Shared,
@@ -22,6 +22,10 @@ import {
 } from './errors.js';
 import { lockEvents } from './events.js';
 import { type AcquireOptions, acquireOptions, leaseOption } from './options.js';
+import { bounded, Stop } from './stop.js';
+
+/** Never seen: whoever waits on it asks why the lease ended. */
+const OVER = new Error('the lease is over');
 
 /**
  * A lock that is held, for a time. While it is, nobody else is granted what conflicts with it, as far as the backend's
@@ -80,7 +84,7 @@ export interface ReadWriteLease extends Lease {
 export class HeldLease implements ReadWriteLease {
   readonly #shared: Shared;
   readonly #bell: Bell;
-  readonly #lost = new AbortController();
+  readonly #lost = new Stop();
   readonly #onEnd: (lease: HeldLease) => void;
   readonly #since: number;
   #request: ClaimRequest;
@@ -93,8 +97,8 @@ export class HeldLease implements ReadWriteLease {
   #released: Promise<ReleaseResult> | undefined;
   /** Conversions follow each other. */
   #tail: Promise<unknown> = Promise.resolve();
-  /** Aborts when it is lost or released. */
-  readonly #over = new AbortController();
+  /** Stops when it is lost or released. */
+  readonly #over = new Stop();
 
   constructor(
     shared: Shared,
@@ -202,8 +206,7 @@ export class HeldLease implements ReadWriteLease {
 
   /** Ends it on `close()`. */
   async shut(): Promise<void> {
-    if (!this.#lost.signal.aborted && this.#released === undefined)
-      this.#lost.abort(new LockClosedError(this.key));
+    if (this.#released === undefined) this.#lost.stop(new LockClosedError(this.key));
     await this[Symbol.asyncDispose]();
   }
 
@@ -250,9 +253,8 @@ export class HeldLease implements ReadWriteLease {
     const startedAtMs = this.#shared.settings.runtime.monotonic();
     const wanted: ClaimRequest = { ...this.#request, mode, wait: waitMs > 0 };
     const acquisition = new Acquisition(this.#shared, wanted, this.#bell, true);
-    const linked = linkSignals(signal, this.#over.signal);
     try {
-      const granted = await acquisition.run(waitMs, linked.signal, () => this.#revert());
+      const granted = await acquisition.run(waitMs, signal, () => this.#revert(), this.#over);
       if (granted === undefined) throw new LockTimeoutError(this.key, waitMs);
       this.#request = { ...this.#request, mode };
       this.#fence = granted.fence;
@@ -261,8 +263,6 @@ export class HeldLease implements ReadWriteLease {
       if (error instanceof LockLostError) this.#lose(error.reason);
       this.assertHeld();
       throw error;
-    } finally {
-      linked[Symbol.dispose]();
     }
     this.assertHeld();
     this.publishAcquired(startedAtMs);
@@ -271,10 +271,10 @@ export class HeldLease implements ReadWriteLease {
   /** Ends the wait for a conversion that was given up, or undoes one that was granted too late. */
   async #revert(): Promise<void> {
     if (this.#ended !== undefined) return;
-    const { backend } = this.#shared;
+    const { backend, settings } = this.#shared;
     const { leaseMs } = this.#request;
     try {
-      await bounded(this.#shared, callLimitMs(leaseMs), this.#over.signal, 'claim', async (signal) =>
+      await bounded(settings.runtime, callLimitMs(leaseMs), this.#over, 'claim', async ({ signal }) =>
         backend.convert?.({ ...this.#request, wait: false }, { signal, waitMs: 0, watch: this.#bell }),
       );
     } catch (error) {
@@ -287,8 +287,8 @@ export class HeldLease implements ReadWriteLease {
     const { backend, settings } = this.#shared;
     const { leaseMs } = this.#request;
     const sentAtMs = settings.runtime.monotonic();
-    const result = await bounded(this.#shared, callLimitMs(leaseMs), this.#over.signal, 'renew', (signal) =>
-      backend.renew(this, leaseMs, { signal }),
+    const result = await bounded(settings.runtime, callLimitMs(leaseMs), this.#over, 'renew', (stop) =>
+      backend.renew(this, leaseMs, lazily(stop)),
     );
     if (this.#ended !== undefined) return;
     if (result.state === 'lost') {
@@ -349,12 +349,12 @@ export class HeldLease implements ReadWriteLease {
     const { lost } = lockEvents;
     if (lost.active)
       lost.publish({ backend: this.#shared.backend.name, key: this.key, owner: this.owner, reason, cause });
-    this.#lost.abort(this.#lossError());
+    this.#lost.stop(this.#lossError());
   }
 
   #end(reason: LossReason): void {
     this.#ended ??= reason;
-    this.#over.abort();
+    if (!this.#over.stopped) this.#over.stop(OVER);
     this.#bell.onLost = undefined;
     this.#expiry?.cancel();
     this.#renewal?.cancel();

@@ -1,10 +1,10 @@
-import { functionOption, integerOption, randomId } from '@quorate/runtime';
+import { abortable, functionOption, integerOption, randomId } from '@quorate/runtime';
 import {
   Acquisition,
   asLockError,
   Bell,
-  bounded,
   callLimitMs,
+  lazily,
   releaseClaim,
   type Shared,
 } from './acquiring.js';
@@ -14,6 +14,7 @@ import { LockClosedError, LockTimeoutError, LockUnsupportedError } from './error
 import { HeldLease, type Lease, type ReadWriteLease } from './lease.js';
 import { acquireMany, type LeaseSet } from './lease-set.js';
 import { type AcquireOptions, acquireOptions, keyOption, type LocksOptions, settingsOf } from './options.js';
+import { bounded, Stop } from './stop.js';
 import { runUnder, type Work } from './using.js';
 import { createReentrant, type ReentrantLocks } from './reentrant.js';
 
@@ -110,16 +111,21 @@ class LocksOverBackend implements Locks {
   readonly #shared: Shared;
   readonly #held = new Set<HeldLease>();
   readonly #background = new Set<Promise<unknown>>();
-  readonly #closing = new AbortController();
+  readonly #closing = new Stop();
   #closed: Promise<void> | undefined;
+  /** Owners are unique: the random part among clients, the number among the claims of one. */
+  readonly #owners: string;
+  #claims = 0;
 
   constructor(backend: LockBackend, options: LocksOptions) {
     this.#shared = {
       backend,
       settings: settingsOf(backend, options),
-      closing: this.#closing.signal,
+      closing: this.#closing,
       track: (work) => this.#track(work),
     };
+    const { client, runtime } = this.#shared.settings;
+    this.#owners = `${client === undefined ? '' : `${client}~`}${randomId(runtime)}-`;
   }
 
   get capabilities(): LockCapabilities {
@@ -176,14 +182,14 @@ class LocksOverBackend implements Locks {
     const { backend, settings } = this.#shared;
     keyOption(backend, key);
     if (backend.inspect === undefined) throw new LockUnsupportedError(backend.name, 'inspect');
-    if (this.#closing.signal.aborted) throw new LockClosedError(key);
+    if (this.#closing.stopped) throw new LockClosedError(key);
     try {
-      return await bounded(
-        this.#shared,
-        callLimitMs(settings.leaseMs),
+      return await abortable(
+        bounded(settings.runtime, callLimitMs(settings.leaseMs), this.#closing, 'inspect', async (stop) => {
+          if (backend.inspect === undefined) throw new LockUnsupportedError(backend.name, 'inspect');
+          return backend.inspect(key, lazily(stop));
+        }),
         options.signal,
-        'inspect',
-        async (signal) => backend.inspect?.(key, { signal }) ?? { holders: [], waiting: 0 },
       );
     } catch (error) {
       options.signal?.throwIfAborted();
@@ -200,7 +206,7 @@ class LocksOverBackend implements Locks {
   }
 
   async #close(): Promise<void> {
-    this.#closing.abort(new LockClosedError());
+    this.#closing.stop(new LockClosedError());
     await Promise.all([...this.#held].map((lease) => lease.shut()));
     // A wait that is cleaned up may start nothing new.
     while (this.#background.size > 0) await Promise.allSettled(this.#background);
@@ -240,9 +246,8 @@ class LocksOverBackend implements Locks {
     keyOption(backend, key);
     this.#supports(kind.mode, `${kind.mode} locks`);
     const { waitMs, signal, fair, leaseMs } = acquireOptions(backend, settings, options);
-    if (closing.aborted) throw new LockClosedError(key);
-    const id = randomId(settings.runtime);
-    const owner = settings.client === undefined ? id : `${settings.client}~${id}`;
+    if (closing.stopped) throw new LockClosedError(key);
+    const owner = `${this.#owners}${String(++this.#claims)}`;
     const request: ClaimRequest = { key, owner, ...kind, leaseMs, wait: fair && waitMs > 0 };
     const bell = new Bell();
     const startedAtMs = settings.runtime.monotonic();
