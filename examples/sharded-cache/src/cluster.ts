@@ -1,15 +1,14 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { createMembership, createRing, type Membership, type Ring } from '@quorate/hash-ring';
+import { createMembership, createRing, type Membership, type Ring, TOKENS } from '@quorate/hash-ring';
 import { randomId, systemRuntime } from '@quorate/runtime';
 import { createTransport, type NodeId, type Transport } from '@quorate/transport';
 import { createTcpLink, type TcpLink } from '@quorate/transport/tcp';
-import { call, type Entry } from './protocol.js';
+import { call, entriesOf, type Entry } from './protocol.js';
 
 export const REPLICAS = 2;
 const POINTS_PER_WEIGHT = 40;
-const LAST_TOKEN = 2 ** 32 - 1;
 
 /** The coordinator's side: it starts and kills node processes, and follows who is there. */
 export class Cluster implements AsyncDisposable {
@@ -86,11 +85,8 @@ export class Cluster implements AsyncDisposable {
   /** All that a node has. */
   async contents(node: NodeId): Promise<Map<string, Entry>> {
     const contents = new Map<string, Entry>();
-    for (let after = '', more = true; more;) {
-      const page = await call(this.transport, node, 'page', { start: 0, end: LAST_TOKEN, after });
-      for (const entry of page.entries) contents.set(entry.key, entry);
-      after = page.entries.at(-1)?.key ?? '';
-      more = page.more;
+    for await (const page of entriesOf(this.transport, node, { start: 0, end: TOKENS - 1 })) {
+      for (const entry of page) contents.set(entry.key, entry);
     }
     return contents;
   }

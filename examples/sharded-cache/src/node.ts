@@ -1,10 +1,10 @@
 // One node of the cache, as a process of its own: started by the coordinator, told its settings over IPC.
 import { once } from 'node:events';
-import { createRing, inRange } from '@quorate/hash-ring';
+import { createRing, inRange, type TokenRange } from '@quorate/hash-ring';
 import { retry, systemRuntime } from '@quorate/runtime';
 import { createTransport, type NodeId } from '@quorate/transport';
 import { createTcpLink } from '@quorate/transport/tcp';
-import { type Addresses, answer, call, type Entry, PAGE_ENTRIES, type Settings } from './protocol.js';
+import { type Addresses, answer, entriesOf, type Entry, PAGE_ENTRIES, type Settings } from './protocol.js';
 
 const [settings] = (await once(process, 'message')) as [Settings];
 const { self, clusterId, secret } = settings;
@@ -13,11 +13,23 @@ const transport = createTransport(link);
 const entries = new Map<string, Entry>();
 /** Tokens do not depend on the members, so any ring knows them. */
 const tokens = createRing();
+/** The keys by ascending token; undefined when keys came or went since. */
+let index: { readonly token: number; readonly key: string }[] | undefined;
 
 function store(incoming: readonly Entry[]): void {
   for (const entry of incoming) {
-    if ((entries.get(entry.key)?.version ?? -1) < entry.version) entries.set(entry.key, entry);
+    const version = entries.get(entry.key)?.version;
+    if (version === undefined) index = undefined;
+    if (version === undefined || version < entry.version) entries.set(entry.key, entry);
   }
+}
+
+/** The keys of a range, by ascending token. */
+function keysOf(range: TokenRange): { readonly token: number; readonly key: string }[] {
+  index ??= Array.from(entries.keys(), (key) => ({ token: tokens.token(key), key })).sort(
+    (a, b) => a.token - b.token,
+  );
+  return index.filter(({ token }) => inRange(range, token));
 }
 
 answer(transport, 'put', (ask) => {
@@ -25,15 +37,17 @@ answer(transport, 'put', (ask) => {
   return null;
 });
 answer(transport, 'get', ({ key }) => entries.get(key) ?? null);
-answer(transport, 'page', ({ start, end, after }) => {
-  const keys = [...entries.keys()]
-    .filter((key) => key > after && inRange({ start, end }, tokens.token(key)))
-    .sort();
-  const page = keys.slice(0, PAGE_ENTRIES).flatMap((key) => entries.get(key) ?? []);
-  return { entries: page, more: keys.length > page.length };
+answer(transport, 'page', (range) => {
+  const keys = keysOf(range);
+  // Keys of one token go together, however many they are: the next page begins with another token.
+  const last = keys[PAGE_ENTRIES - 1]?.token ?? range.end;
+  const next = keys.find(({ token }) => token > last)?.token ?? null;
+  const page = keys.filter(({ token }) => token <= last);
+  return { entries: page.flatMap(({ key }) => entries.get(key) ?? []), next };
 });
-answer(transport, 'release', ({ start, end }) => {
-  for (const key of entries.keys()) if (inRange({ start, end }, tokens.token(key))) entries.delete(key);
+answer(transport, 'release', (range) => {
+  for (const { key } of keysOf(range)) entries.delete(key);
+  index = undefined;
   return null;
 });
 // A node that has just joined may not be connected to every source yet.
@@ -45,12 +59,9 @@ answer(transport, 'fetch', async ({ start, end, from }) => ({
 
 async function fetchRange(source: NodeId, start: number, end: number): Promise<number> {
   let count = 0;
-  for (let after = '', more = true; more;) {
-    const page = await call(transport, source, 'page', { start, end, after });
-    store(page.entries);
-    count += page.entries.length;
-    after = page.entries.at(-1)?.key ?? '';
-    more = page.more;
+  for await (const page of entriesOf(transport, source, { start, end })) {
+    store(page);
+    count += page.length;
   }
   return count;
 }

@@ -12,10 +12,10 @@ export interface Calls {
   /** Stores entries, unless a greater version is there. */
   put: { ask: { entries: readonly Entry[] }; answer: null };
   get: { ask: { key: string }; answer: Entry | null };
-  /** A page of the entries whose tokens lie in a range, by ascending key. */
+  /** Entries whose tokens lie in a range, by ascending token, and the token at which to ask for more. */
   page: {
-    ask: { start: number; end: number; after: string };
-    answer: { entries: readonly Entry[]; more: boolean };
+    ask: { start: number; end: number };
+    answer: { entries: readonly Entry[]; next: number | null };
   };
   /** Tells the node to fetch a range from the first of `from` that answers. */
   fetch: { ask: { start: number; end: number; from: readonly NodeId[] }; answer: { entries: number } };
@@ -35,6 +35,22 @@ export type Addresses = Readonly<Record<NodeId, string>>;
 
 export const PAGE_ENTRIES = 200;
 const TIMEOUT_MS = 5_000;
+
+/** All that a node has of a range, page by page. */
+export async function* entriesOf(
+  transport: Transport,
+  node: NodeId,
+  { start, end }: { readonly start: number; readonly end: number },
+): AsyncGenerator<readonly Entry[]> {
+  for (let from: number | null = start; from !== null;) {
+    const { entries, next }: Calls['page']['answer'] = await call(transport, node, 'page', {
+      start: from,
+      end,
+    });
+    yield entries;
+    from = next;
+  }
+}
 
 /** Asks a node, with the answer's type. */
 export async function call<C extends keyof Calls>(

@@ -12,7 +12,9 @@ export interface Route {
   readonly gone: readonly NodeId[];
 }
 
-/** Clients that read and overwrite entries one after the other, and notice a value that is too old. */
+const CLIENTS = 8;
+
+/** Clients that read and overwrite entries, each those of its own, and notice a value that is too old. */
 export class Traffic {
   readonly #cluster: Cluster;
   /** The latest version of every key that was acknowledged. */
@@ -29,9 +31,13 @@ export class Traffic {
 
   start(route: Route): void {
     this.#running = true;
-    this.#done = this.#run(route).catch((error: unknown) => {
-      this.faults.push(`traffic failed: ${String(error)}`);
-    });
+    const clients = Array.from({ length: CLIENTS }, (_, client) => this.#run(route, client));
+    this.#done = Promise.all(clients).then(
+      () => undefined,
+      (error: unknown) => {
+        this.faults.push(`traffic failed: ${String(error)}`);
+      },
+    );
   }
 
   async stop(): Promise<void> {
@@ -39,8 +45,8 @@ export class Traffic {
     await this.#done;
   }
 
-  async #run({ before, after, gone }: Route): Promise<void> {
-    const keys = [...this.entries.keys()];
+  async #run({ before, after, gone }: Route, client: number): Promise<void> {
+    const keys = [...this.entries.keys()].filter((_, index) => index % CLIENTS === client);
     for (let turn = 0; this.#running; turn++) {
       const key = keys[(turn * 7919) % keys.length];
       const entry = key === undefined ? undefined : this.entries.get(key);

@@ -12,8 +12,14 @@ export interface SvgOptions {
   readonly sizePx?: number;
   /** A line above the picture. */
   readonly title?: string;
-  /** A plan whose moves are drawn as an outer circle, each in the colour of the node that gets the copy. */
+  /** A plan whose moves are drawn as outer circles, one for each replica, in the colour of the node that gets the copy. */
   readonly plan?: MovementPlan;
+  /**
+   * Ids in the order in which they take colours. Give pictures that are to be compared one list of all their nodes, and
+   * each node has one colour in all of them.
+   * @defaultValue the ids of the members, ascending
+   */
+  readonly colourOrder?: Iterable<string>;
 }
 
 /** More arcs than this cannot be told apart, and would make a picture of megabytes. */
@@ -27,9 +33,8 @@ const MAX_LEGEND = 24;
 export function renderSvg(placement: RangedPlacement, options: SvgOptions = {}): string {
   requireRanges('placement', placement);
   const size = integerOption('sizePx', options.sizePx ?? 480, { min: 200, max: 4000 });
-  const colours = new Map(
-    placement.nodes.map(({ id }, index) => [id, colourOf(index, placement.nodes.length)]),
-  );
+  const ids = new Set([...(options.colourOrder ?? []), ...placement.nodes.map(({ id }) => id)]);
+  const colours = new Map([...ids].map((id, index) => [id, colourOf(index)]));
   const top = options.title === undefined ? 0 : 32;
   const centre = size / 2;
   const radius = size * 0.4;
@@ -39,11 +44,12 @@ export function renderSvg(placement: RangedPlacement, options: SvgOptions = {}):
   const owned = arcsOf(placement).map(({ id, ...range }) =>
     arc(range, radius - band, radius, colours.get(id) ?? '#ccc', `${id}: ${describe(range)}`),
   );
+  const lane = (band * 0.75) / Math.max(1, options.plan?.replicas ?? 1);
   const moving = (options.plan?.moves ?? []).map((move) =>
     arc(
       move,
-      radius + band * 0.15,
-      radius + band * 0.55,
+      radius + band * 0.12 + lane * move.replica,
+      radius + band * 0.12 + lane * (move.replica + 0.88),
       colours.get(move.to) ?? '#ccc',
       `${move.from[0] ?? '?'} to ${move.to} (replica ${String(move.replica)}): ${describe(move)}`,
     ),
@@ -105,15 +111,15 @@ function legendOf(
 ): string[] {
   const nodes = [...balance(placement).nodes].sort((a, b) => b.share - a.share);
   const shown = nodes.slice(0, MAX_LEGEND);
-  const row = Math.min(30, (size - 40) / (shown.length + 1));
+  const row = Math.min(36, (size - 40) / (shown.length + 1));
   const most = shown[0]?.share ?? 1;
   const left = size + 8;
   const lines = shown.map(({ id, share, expected }, index) => {
     const y = top + 28 + index * row;
-    const length = most === 0 ? 0 : (share / most) * size * 0.2;
+    const length = most === 0 ? 0 : (share / most) * size * 0.42;
     const label = `${shorten(id)}  ${percent(share)} (fair ${percent(expected)})`;
     return (
-      `<rect x="${num(left)}" y="${num(y)}" width="${num(Math.max(1, length))}" height="${num(row * 0.34)}" fill="${colours.get(id) ?? '#ccc'}"/>` +
+      `<rect x="${num(left)}" y="${num(y)}" width="${num(Math.max(1, length))}" height="${num(row * 0.3)}" rx="2" fill="${colours.get(id) ?? '#ccc'}"/>` +
       `<text x="${num(left)}" y="${num(y - 3)}" font-size="${num(Math.min(13, row * 0.5))}">${escape(label)}</text>`
     );
   });
@@ -139,10 +145,12 @@ function sector(x: number, y: number, inner: number, outer: number, { start, end
   );
 }
 
-/** Hues spread evenly, neighbours told apart by lightness. */
-function colourOf(index: number, count: number): string {
-  const hue = Math.round((360 * index) / Math.max(1, count));
-  return `hsl(${String(hue)} 62% ${String(index % 2 === 0 ? 46 : 62)}%)`;
+/** Eight that also colour-blind readers tell apart (after M. Okabe and K. Ito), then hues by the golden angle. */
+const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#d55e00', '#56b4e9', '#8a6d3b', '#6a4fb3'];
+
+function colourOf(index: number): string {
+  const hue = Math.round(index * 137.508) % 360;
+  return COLOURS[index] ?? `hsl(${String(hue)} 58% ${String(38 + 12 * (index % 3))}%)`;
 }
 
 /** Names of one fleet differ at the end as often as at the start. */

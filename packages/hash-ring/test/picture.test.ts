@@ -26,6 +26,24 @@ describe('renderSvg', () => {
     expect(svg).toContain('of copies move');
   });
 
+  it('gives a node one colour in all pictures of one colour order, and each replica a circle of its own', () => {
+    const ring = createRing(['a', 'b', 'c'], { pointsPerWeight: 5 });
+    const after = ring.with({ remove: ['a'], add: ['d'] });
+    const colourOrder = ['a', 'b', 'c', 'd'];
+    const colourIn = (svg: string, id: string): string | undefined =>
+      new RegExp(`fill="([^"]+)"><title>${id}: `).exec(svg)?.[1];
+    const drawn = [ring, after].map((placement) => renderSvg(placement, { colourOrder }));
+    for (const id of ['b', 'c']) expect(colourIn(drawn[1] ?? '', id)).toBe(colourIn(drawn[0] ?? '', id));
+    expect(new Set(['a', 'b', 'c'].map((id) => colourIn(drawn[0] ?? '', id))).size).toBe(3);
+    const svg = renderSvg(after, { plan: plan(ring, after, { replicas: 2 }) });
+    const radii = [0, 1].map((replica) => {
+      const moves = svg.matchAll(new RegExp(`A([0-9.]+) [^>]*><title>[^<]*replica ${String(replica)}`, 'g'));
+      return new Set(Array.from(moves, (match) => match[1]));
+    });
+    expect(radii.map((set) => set.size)).toEqual([1, 1]);
+    expect(radii[0]).not.toEqual(radii[1]);
+  });
+
   it('escapes what a name may contain', () => {
     const svg = renderSvg(createRing([`<script>"'&`]), { title: '<b>' });
     expect(svg).not.toContain('<script');
