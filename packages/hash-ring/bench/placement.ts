@@ -1,5 +1,6 @@
 // Measures every placement in a process of its own, so that none is compiled for the call sites of another, and
-// prints what they do relative to each other. CPU time counts, not time on the clock: the machine may be shared.
+// prints what they do relative to each other. The subjects take turns: the median of the passes counts. CPU time counts,
+// not time on the clock: the machine may be shared.
 // `--write` puts the tables into docs/choosing-a-placement.md.
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -9,13 +10,16 @@ import { type Subject, subjects } from './subjects.js';
 const SIZES = [10, 100, 1000] as const;
 const DISTINCT = 2 ** 18;
 const HOT = 1000;
-const MIN_ROUND_MS = 100;
-const ROUNDS = 3;
+const MIN_ROUND_MS = 120;
+const PASSES = 3;
 
-interface Figures {
-  /** Lookups per CPU-second, by number of nodes. */
+/** Lookups per CPU-second, by number of nodes. */
+interface Rates {
   readonly distinct: number[];
   readonly hot: number[];
+}
+
+interface Costs {
   /** CPU milliseconds. */
   readonly buildMs: number;
   readonly addMs: number;
@@ -27,6 +31,8 @@ interface Figures {
   readonly movedOnRemove: number;
   readonly movedOnAdd: number;
 }
+
+type Figures = Rates & Costs;
 
 const nodesOf = (count: number): string[] =>
   Array.from({ length: count }, (_, i) => `10.0.${String(i >> 8)}.${String(i & 255)}:11211`);
@@ -40,8 +46,8 @@ function cpuMs(work: () => void): number {
   return (user + system) / 1000;
 }
 
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
 }
 
 /** Keeps results alive, so that no lookup is optimised away. */
@@ -57,30 +63,30 @@ function lookupsPerSecond(subject: Subject, keys: readonly string[]): number {
   };
   let batch = 16;
   while (cpuMs(() => run(batch)) < MIN_ROUND_MS / 4) batch *= 4;
-  let best = 0;
-  for (let round = 0; round < ROUNDS; round++) {
-    let done = 0;
-    let spent = 0;
-    while (spent < MIN_ROUND_MS) {
-      spent += cpuMs(() => run(batch));
-      done += batch;
-    }
-    best = Math.max(best, (done * 1000) / spent);
+  let done = 0;
+  let spent = 0;
+  while (spent < MIN_ROUND_MS) {
+    spent += cpuMs(() => run(batch));
+    done += batch;
   }
-  return best;
+  return (done * 1000) / spent;
 }
 
-function measure(create: (nodes: readonly string[]) => Subject): Figures {
+type Create = (nodes: readonly string[]) => Subject;
+
+function measureRates(create: Create): Rates {
   const distinctKeys = keysOf(DISTINCT);
   const hotKeys = distinctKeys.slice(0, HOT);
-  const distinct: number[] = [];
-  const hot: number[] = [];
+  const rates: Rates = { distinct: [], hot: [] };
   for (const size of SIZES) {
     const subject = create(nodesOf(size));
-    distinct.push(lookupsPerSecond(subject, distinctKeys));
-    hot.push(lookupsPerSecond(subject, hotKeys));
+    rates.distinct.push(lookupsPerSecond(subject, distinctKeys));
+    rates.hot.push(lookupsPerSecond(subject, hotKeys));
   }
+  return rates;
+}
 
+function measureCosts(create: Create): Costs {
   const thousand = nodesOf(1000);
   globalThis.gc?.();
   const before = process.memoryUsage();
@@ -115,8 +121,7 @@ function measure(create: (nodes: readonly string[]) => Subject): Figures {
   }
 
   const hundred = create(nodesOf(100));
-  const fast = (distinct[1] ?? 0) > 20_000;
-  const sample = distinctKeys.slice(0, fast ? 100_000 : 2000);
+  const sample = keysOf(slow ? 2000 : 100_000);
   const owners = sample.map((key) => hundred.get(key));
   const loads = new Map<unknown, number>();
   for (const owner of owners) loads.set(owner, (loads.get(owner) ?? 0) + 1);
@@ -128,8 +133,6 @@ function measure(create: (nodes: readonly string[]) => Subject): Figures {
   const differ = (before: readonly unknown[], now: readonly unknown[]): number =>
     now.filter((owner, i) => owner !== before[i]).length;
   return {
-    distinct,
-    hot,
     buildMs: median(builds),
     addMs: median(adds),
     removeMs: median(removes),
@@ -142,14 +145,36 @@ function measure(create: (nodes: readonly string[]) => Subject): Figures {
   };
 }
 
-function measureApart(name: string): Figures {
+function measureApart(what: '--rates' | '--costs', name: string): unknown {
   const { stdout, status } = spawnSync(
     process.execPath,
-    ['--expose-gc', ...process.execArgv, fileURLToPath(import.meta.url), '--one', name],
+    ['--expose-gc', ...process.execArgv, fileURLToPath(import.meta.url), what, name],
     { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 2 ** 20 },
   );
   if (status !== 0) throw new Error(`measuring ${name} failed with status ${String(status)}`);
-  return JSON.parse(stdout) as Figures;
+  return JSON.parse(stdout);
+}
+
+function measureAll(): Map<string, Figures> {
+  const names = Object.keys(subjects);
+  const passes = Array.from(
+    { length: PASSES },
+    () => new Map(names.map((subject) => [subject, measureApart('--rates', subject) as Rates])),
+  );
+  const medians = (subject: string, pick: (rates: Rates) => readonly number[]): number[] =>
+    SIZES.map((_, i) =>
+      median(passes.flatMap((pass) => pick(pass.get(subject) ?? { distinct: [], hot: [] })[i] ?? [])),
+    );
+  return new Map(
+    names.map((subject) => [
+      subject,
+      {
+        distinct: medians(subject, ({ distinct }) => distinct),
+        hot: medians(subject, ({ hot }) => hot),
+        ...(measureApart('--costs', subject) as Costs),
+      },
+    ]),
+  );
 }
 
 const millions = (value: number): string =>
@@ -234,14 +259,14 @@ function report(results: ReadonlyMap<string, Figures>): string {
 }
 
 const [flag, name = ''] = process.argv.slice(2);
-if (flag === '--one') {
+if (flag === '--rates' || flag === '--costs') {
   const entry = subjects[name];
   if (entry === undefined) throw new Error(`no subject ${JSON.stringify(name)}`);
+  const measure = flag === '--rates' ? measureRates : measureCosts;
   process.stdout.write(JSON.stringify(measure(entry.create)));
   if (sink < 0) process.exitCode = 1;
 } else {
-  const results = new Map<string, Figures>();
-  for (const subject of Object.keys(subjects)) results.set(subject, measureApart(subject));
+  const results = measureAll();
   const text = report(results);
   console.log(text);
   if (flag === '--write') {

@@ -53,7 +53,7 @@ class Receiver<T> implements CausalReceiver<T> {
   #handled: VersionVector;
   #closed: CausalReceiverClosedError | undefined;
   /** Wakes those that wait for room. */
-  #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<() => void>();
 
   constructor(options: CausalReceiverOptions<T>) {
     this.#inbox = createCausalInbox<T>(options);
@@ -83,7 +83,21 @@ class Receiver<T> implements CausalReceiver<T> {
       } catch (error) {
         if (!(error instanceof CausalBufferFullError)) throw error;
       }
-      await abortable(new Promise<void>((resolve) => this.#waiters.push(resolve)), options.signal);
+      await this.#room(options.signal);
+    }
+  }
+
+  /** Waits until the buffer may have room again. Nobody who gave up is kept. */
+  async #room(signal: AbortSignal | undefined): Promise<void> {
+    let wake: (() => void) | undefined;
+    const room = new Promise<void>((resolve) => {
+      wake = resolve;
+      this.#waiters.add(resolve);
+    });
+    try {
+      await abortable(room, signal);
+    } finally {
+      if (wake !== undefined) this.#waiters.delete(wake);
     }
   }
 
@@ -115,7 +129,7 @@ class Receiver<T> implements CausalReceiver<T> {
   }
 
   #wake(): void {
-    for (const wake of this.#waiters.splice(0)) wake();
+    for (const wake of this.#waiters) wake();
   }
 
   async close(): Promise<void> {

@@ -36,6 +36,8 @@ export interface PersistedHlcOptions extends Omit<HlcOptions, 'runtime'> {
    * @defaultValue systemRuntime
    */
   readonly runtime?: Pick<Runtime, 'now' | 'setTimer'>;
+  /** Gives up waiting for the store. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -67,10 +69,10 @@ export interface PersistedHlcClock extends HlcClock, AsyncDisposable {
 /**
  * Loads the bound, goes on above it, and resolves when the next bound is saved.
  * @throws {@link HlcDriftError} when the bound is further than `maxDriftMs` ahead of the wall clock: it was set back,
- * and other nodes would refuse our times; what the store throws is passed on
+ * and other nodes would refuse our times; what the store throws, and the signal's reason, are passed on
  */
 export async function openHlc(options: PersistedHlcOptions): Promise<PersistedHlcClock> {
-  const { runtime = systemRuntime, store } = options;
+  const { runtime = systemRuntime, store, signal } = options;
   const core = createHlcCore(options);
   const blockMs = integerOption(
     'blockMs',
@@ -80,14 +82,20 @@ export async function openHlc(options: PersistedHlcOptions): Promise<PersistedHl
       max: Math.max(2, core.maxDriftMs),
     },
   );
-  const stored = await store.load();
+  signal?.throwIfAborted();
+  const stored = await abortable(store.load(), signal);
   if (stored !== undefined) {
     const bound = integerOption('stored bound', stored, { max: MAX_HLC_WALL - 1 });
     // The last time of that wall, so that the first of this run has a greater one.
     restoreWithinDrift(core, 'the persisted bound', bound, MAX_HLC_LOGICAL, runtime);
   }
   const clock = new BoundedClock(core, store, runtime, blockMs);
-  await clock.ready();
+  try {
+    await clock.ready(signal === undefined ? {} : { signal });
+  } catch (error) {
+    clock.abandon();
+    throw error;
+  }
   return clock;
 }
 
@@ -215,6 +223,12 @@ class BoundedClock implements PersistedHlcClock {
       if (this.#due(this.#runtime.now())) this.#renewInBackground();
       else this.#schedule();
     });
+  }
+
+  /** Closes a clock that nobody got: no time was returned, so no bound is due. */
+  abandon(): void {
+    this.#closing ??= Promise.resolve();
+    this.#timer?.cancel();
   }
 
   close(): Promise<void> {

@@ -130,6 +130,13 @@ describe('causalChain', () => {
     expect(() => causalChain(SHOP, { of: { node: 'x', counter: 1 } })).toThrow(InvalidOptionError);
   });
 
+  it('follows what led to an event through two hundred thousand others', () => {
+    const many = Array.from({ length: 200_000 }, (_, at) => event('a', at + 1, at, {}, ''));
+    const chain = causalChain(many, { of: { node: 'a', counter: many.length } });
+    expect(chain.events).toHaveLength(many.length);
+    expect(chain.links).toHaveLength(many.length - 1);
+  });
+
   it('shows causes that are absent', () => {
     const { links } = causalChain(
       SHOP.filter(({ dot }) => name(dot) !== 'payment:1' && name(dot) !== 'payment:2'),

@@ -13,6 +13,7 @@ import {
   createHlc,
   decodeEvent,
   encodeEvent,
+  MAX_VECTOR_ENTRIES,
   VersionVector,
 } from '@quorate/logical-clocks';
 import { history, item, shuffled } from './executions.js';
@@ -107,6 +108,37 @@ describe('causal inbox', () => {
     const inbox = createCausalInbox<string>({ maxBuffered: 5 });
     inbox.offer(event('a', 1, { b: Number.MAX_SAFE_INTEGER }));
     expect([...inbox.missing()]).toEqual([['b', [{ from: 1, to: Number.MAX_SAFE_INTEGER }]]]);
+  });
+
+  it('takes a chain of two hundred thousand events that arrive last first, and a fan of as many', () => {
+    const many = 200_000;
+    const chain = createCausalInbox<string>({ maxBuffered: many });
+    for (let counter = many; counter > 1; counter--) chain.offer(event('a', counter));
+    expect(chain.offer(event('a', 1))).toHaveLength(many);
+    const fan = createCausalInbox<string>({ maxBuffered: many });
+    for (let counter = 1; counter <= many; counter++) fan.offer(event('b', counter, { a: 1 }));
+    expect(fan.buffered).toBe(many);
+    expect(fan.advance(VersionVector.from({ a: 1 }))).toHaveLength(many);
+    expect(fan.buffered).toBe(0);
+  });
+
+  it('refuses events of more nodes than a vector holds before it takes them, and loses none of those it took', () => {
+    const full = VersionVector.from(
+      Array.from({ length: MAX_VECTOR_ENTRIES - 2 }, (_, at) => [`n${at}`, 1] as const),
+    );
+    const inbox = createCausalInbox<string>({ maxBuffered: 9, delivered: full });
+    inbox.offer(event('x', 1, { late: 1 }));
+    expect(names(inbox.offer(event('late', 1)))).toEqual(['late1', 'x1']);
+    expect(() => inbox.offer(event('one-too-many', 1))).toThrow(InvalidOptionError);
+    expect(() => inbox.offer(event('one-too-many', 2))).toThrow(InvalidOptionError);
+    expect(inbox.delivered.size).toBe(MAX_VECTOR_ENTRIES);
+    expect(names(inbox.offer(event('x', 2)))).toEqual(['x2']);
+    const nearly = createCausalInbox<string>({ maxBuffered: 9, delivered: full });
+    nearly.offer(event('x', 2));
+    nearly.offer(event('y', 2));
+    expect(() => nearly.advance(VersionVector.from({ z: 1 }))).toThrow(InvalidOptionError);
+    expect(nearly.delivered).toBe(full);
+    expect(names(nearly.offer(event('x', 1)))).toEqual(['x1', 'x2']);
   });
 
   it('releases what waited when a snapshot brings the causes', () => {

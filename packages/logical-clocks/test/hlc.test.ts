@@ -99,6 +99,9 @@ describe('hybrid logical clock', () => {
     ['a wall above 48 bits', { wall: MAX_HLC_WALL + 1, logical: 0, node: 'b' }],
     ['a logical above 16 bits', { wall: 1, logical: 65_536, node: 'b' }],
     ['NaN', { wall: Number.NaN, logical: 0, node: 'b' }],
+    ['nothing', undefined as unknown as Hlc],
+    ['null', null as unknown as Hlc],
+    ['text', '019a2b3c4d5e0001-a' as unknown as Hlc],
   ])('refuses to observe %s', (_what, remote) => {
     const clock = createHlc({ node: 'a', runtime: wallClock(1000) });
     expect(() => clock.observe(remote)).toThrow(InvalidOptionError);

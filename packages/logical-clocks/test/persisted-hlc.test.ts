@@ -163,6 +163,31 @@ describe('persisted hybrid logical clock', () => {
     expect(runtime.pendingTimers).toBe(0);
   });
 
+  it('gives up opening when the signal aborts, and leaves nothing behind', async () => {
+    const runtime = createVirtualRuntime({ startMs: START });
+    const reason = new Error('no patience');
+    await expect(
+      openHlc({ node: 'a', store: memoryStore(), runtime, signal: AbortSignal.abort(reason) }),
+    ).rejects.toBe(reason);
+    const never = { load: () => new Promise<undefined>(() => undefined), save: () => Promise.resolve() };
+    const loading = new AbortController();
+    const stuck = openHlc({ node: 'a', store: never, runtime, signal: loading.signal });
+    loading.abort(reason);
+    await expect(stuck).rejects.toBe(reason);
+    const store = memoryStore();
+    store.hold = true;
+    const saving = new AbortController();
+    const opening = openHlc({ node: 'a', store, runtime, signal: saving.signal });
+    while (store.saves === 0) await Promise.resolve();
+    saving.abort(reason);
+    await expect(opening).rejects.toBe(reason);
+    // The save that was under way ends, and no timer renews a bound that nobody needs.
+    store.release();
+    await runtime.advance(60_000);
+    expect(store.saves).toBe(1);
+    expect(runtime.pendingTimers).toBe(0);
+  });
+
   it('stops waiting for the store when the signal aborts', async () => {
     const runtime = createVirtualRuntime({ startMs: START });
     const store = memoryStore();

@@ -45,7 +45,8 @@ export function causalChain<T>(
     if (last === undefined)
       throw new InvalidOptionError('of', `${of.node}:${String(of.counter)}`, 'the dot of one of the events');
     const led: CausalEvent<T>[] = [last];
-    for (const lane of lanes.values()) led.push(...lane.filter(({ dot }) => last.causes.covers(dot)));
+    for (const lane of lanes.values())
+      for (const event of lane) if (last.causes.covers(event.dot)) led.push(event);
     lanes = lanesOf([led]);
   }
   const ordered = orderLanes(lanes);

@@ -1,10 +1,10 @@
-import { integerOption } from '@quorate/runtime';
+import { integerOption, InvalidOptionError } from '@quorate/runtime';
 import { CausalBufferFullError, CausalityError } from '../errors.js';
 import type { CausalEvent } from './event.js';
 import { eventOption } from './event.js';
 import type { Hlc } from './hlc.js';
 import { type NodeId, nodeOption } from './node.js';
-import { type Dot, VersionVector } from './version-vector.js';
+import { type Dot, MAX_VECTOR_ENTRIES, VersionVector } from './version-vector.js';
 
 /** Consecutive events of one node, both ends included. */
 export interface CounterRange {
@@ -28,7 +28,7 @@ export interface CausalInbox<T> {
    * Takes an event and returns all that can be delivered now, in causal order: each event comes once, after all its
    * causes. A duplicate gives nothing.
    * @throws {@link CausalBufferFullError} when the event would have to wait and the buffer is full; it was not taken
-   * @throws InvalidOptionError when it is no event
+   * @throws InvalidOptionError when it is no event, or of the 16,385th node
    */
   offer(event: CausalEvent<T>): readonly CausalEvent<T>[];
   /**
@@ -82,6 +82,7 @@ class Inbox<T> implements CausalInbox<T> {
   offer(event: CausalEvent<T>): readonly CausalEvent<T>[] {
     const { dot } = eventOption('event', event);
     if (this.#delivered.covers(dot) || this.#waiting.get(dot.node)?.has(dot.counter) === true) return [];
+    this.#refuseBeyond(this.#delivered, dot.node);
     const cause = this.#undeliveredCause(event);
     if (cause === undefined) return this.#deliver([event]);
     if (this.#buffered >= this.#maxBuffered)
@@ -93,7 +94,9 @@ class Inbox<T> implements CausalInbox<T> {
   }
 
   advance(delivered: VersionVector): readonly CausalEvent<T>[] {
-    this.#delivered = this.#delivered.merge(delivered);
+    const merged = this.#delivered.merge(delivered);
+    this.#refuseBeyond(merged);
+    this.#delivered = merged;
     for (const [node, events] of this.#waiting)
       for (const counter of events.keys())
         if (this.#delivered.covers({ node, counter })) this.#remove(node, counter);
@@ -102,7 +105,7 @@ class Inbox<T> implements CausalInbox<T> {
       for (const [counter, events] of blocked) {
         if (!this.#delivered.covers({ node, counter })) continue;
         blocked.delete(counter);
-        woken.push(...events);
+        for (const event of events) woken.push(event);
       }
       if (blocked.size === 0) this.#blockedOn.delete(node);
     }
@@ -132,6 +135,22 @@ class Inbox<T> implements CausalInbox<T> {
     return missing;
   }
 
+  /**
+   * Keeps room in `delivered` for the nodes of all events that wait, so that a delivery can never fail halfway.
+   */
+  #refuseBeyond(delivered: VersionVector, node?: NodeId): void {
+    if (delivered.size + this.#waiting.size < MAX_VECTOR_ENTRIES) return;
+    let nodes = delivered.size;
+    for (const one of this.#waiting.keys()) if (delivered.get(one) === 0) nodes++;
+    if (node !== undefined && delivered.get(node) === 0 && !this.#waiting.has(node)) nodes++;
+    if (nodes <= MAX_VECTOR_ENTRIES) return;
+    throw new InvalidOptionError(
+      'event',
+      node,
+      `of one of at most ${String(MAX_VECTOR_ENTRIES)} nodes that an inbox can follow`,
+    );
+  }
+
   /** Delivers events that lack nothing, and whatever waited only for them. */
   #deliver(ready: CausalEvent<T>[]): readonly CausalEvent<T>[] {
     // The list grows while it is walked: breadth first, causes before what they release.
@@ -143,7 +162,7 @@ class Inbox<T> implements CausalInbox<T> {
       if (blocked === undefined || woken === undefined) continue;
       blocked.delete(dot.counter);
       if (blocked.size === 0) this.#blockedOn.delete(dot.node);
-      ready.push(...this.#recheck(woken));
+      for (const event of this.#recheck(woken)) ready.push(event);
     }
     return ready;
   }

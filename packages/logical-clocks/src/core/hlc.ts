@@ -34,7 +34,11 @@ export function hlcOption(option: string, value: Hlc): Hlc {
   return value;
 }
 
-function checkTime(option: string, { wall, logical }: Hlc): void {
+function checkTime(option: string, value: Hlc): void {
+  const given: unknown = value;
+  if (typeof given !== 'object' || given === null)
+    throw new InvalidOptionError(option, given, 'a time with wall, logical and node');
+  const { wall, logical } = value;
   if (!Number.isInteger(wall) || wall < 0 || wall > MAX_HLC_WALL)
     throw new InvalidOptionError(`${option}.wall`, wall, 'an integer from 0 to 2^48 - 1');
   if (!Number.isInteger(logical) || logical < 0 || logical > MAX_HLC_LOGICAL)
