@@ -29,7 +29,7 @@ export interface RingOptions extends PlacementOptions {
 const DEFAULT_POINTS_PER_WEIGHT = 160;
 const LAST_TOKEN = 0xffffffff;
 
-/** 4 million points: 100 MB. */
+/** 4 million points: 64 MiB. */
 const MAX_POINTS = 2 ** 22;
 
 /**
