@@ -131,15 +131,18 @@ async function simulate(seed: number) {
 describe('persisted hybrid logical clocks with skewed and jumping wall clocks, slow disks and crashes', () => {
   it('never go back, never pass the persisted bound, and always follow what they observed', async () => {
     const totals = { stamps: 0, crashes: 0, drift: 0, bound: 0, lagged: 0 };
-    for (let seed = 1; seed <= 60; seed++) {
+    const from = Number(process.env['SEED'] ?? 1);
+    const count = process.env['SEED'] === undefined ? 60 : 1;
+    for (let seed = from; seed < from + count; seed++) {
       try {
         const counts = await simulate(seed);
         for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += counts[key];
       } catch (cause) {
-        throw new Error(`seed ${seed}`, { cause });
+        const replay = `SEED=${seed} npm test -- packages/logical-clocks/test/simulation/hlc.test.ts`;
+        throw new Error(`seed ${seed} failed; replay it with: ${replay}`, { cause });
       }
     }
     // Every hard case occurred, or the run proves less than it says.
-    for (const count of Object.values(totals)) expect(count).toBeGreaterThan(10);
+    if (count > 1) for (const total of Object.values(totals)) expect(total).toBeGreaterThan(10);
   });
 });
