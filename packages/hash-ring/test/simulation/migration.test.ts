@@ -1,9 +1,11 @@
 import { runSeed, runSeeds } from '@quorate/simulator';
 import { describe, expect, it } from 'vitest';
-import { counts, migration } from './migration.js';
+import { counts, scenarios } from './migration.scenario.js';
 
 const FROM = Number(process.env['SEED'] ?? 1);
 const COUNT = process.env['SEED'] === undefined ? 150 : 1;
+
+const [migration] = scenarios;
 
 describe('a migration while clients go on, the coordinator crashes and a node dies', () => {
   it('loses no write, moves what it must, and repeats only what was under way', async () => {

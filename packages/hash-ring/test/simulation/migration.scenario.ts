@@ -35,7 +35,7 @@ export const counts = { restarts: 0, killedWhileMoving: 0, resumedMoves: 0, repe
  * A cache node joins. While its keys move, clients read and write, the coordinator crashes and comes back with its
  * checkpoint, and one of the nodes, the new one perhaps, is killed for good, which calls for another plan.
  */
-export const migration: Scenario = {
+const migration: Scenario = {
   name: 'migration',
   options: { network: { straggle: 0.05 }, clock: { maxSkewMs: 200, maxDriftPpm: 200 } },
   async run(simulation) {
@@ -81,6 +81,9 @@ export const migration: Scenario = {
     world.audit();
   },
 };
+
+/** For `npm run simulate -- packages/hash-ring/test/simulation/migration.scenario.ts`. */
+export const scenarios = [migration] as const;
 
 class World {
   route: Route;
