@@ -15,7 +15,10 @@ const ambient = {
     ['performance', 'now'],
     ['performance', 'timeOrigin'],
     ...['globalThis', 'global', 'window'].flatMap((object) =>
-      ['setTimeout', 'setInterval', 'crypto'].map((property) => [object, property]),
+      ['setTimeout', 'setInterval', 'crypto', 'performance', 'Date', 'Math'].map((property) => [
+        object,
+        property,
+      ]),
     ),
     ...['randomBytes', 'randomUUID', 'randomInt', 'randomFill', 'randomFillSync', 'getRandomValues'].map(
       (property) => ['crypto', property],
@@ -23,12 +26,14 @@ const ambient = {
     ['AbortSignal', 'timeout'],
   ],
   imports: [
-    { name: 'timers', names: ['setTimeout', 'setInterval'] },
-    { name: 'timers/promises', names: ['setTimeout', 'setInterval', 'scheduler'] },
-    { name: 'perf_hooks', names: ['performance'] },
+    // The whole module under a name of the importer's choice would hide what is used of it.
+    { name: 'timers', names: ['default', 'setTimeout', 'setInterval'] },
+    { name: 'timers/promises', names: ['default', 'setTimeout', 'setInterval', 'scheduler'] },
+    { name: 'perf_hooks', names: ['default', 'performance'] },
     {
       name: 'crypto',
       names: [
+        'default',
         'randomBytes',
         'randomUUID',
         'randomInt',
@@ -84,6 +89,22 @@ export default defineConfig(
         'error',
         { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: REASON },
         { selector: "CallExpression[callee.name='Date']", message: REASON },
+      ],
+    },
+  },
+  {
+    // A benchmark of several processes needs the clock that they share.
+    files: ['packages/*/src/**', 'examples/*/src/**'],
+    rules: {
+      'no-restricted-properties': [
+        'error',
+        ...[...ambient.properties, ['process', 'hrtime'], ['process', 'uptime']].map(
+          ([object, property]) => ({
+            object,
+            property,
+            message: REASON,
+          }),
+        ),
       ],
     },
   },

@@ -16,7 +16,10 @@ if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
 fi
 get() { apt-get -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
-get install -y --no-install-recommends "$@" && exit 0
+# Whether the lists know the packages is asked first, and quietly: a fresh machine has no lists.
+if apt-get -qq -s install --no-install-recommends "$@" > /dev/null 2>&1; then
+  get install -y --no-install-recommends "$@" && exit 0
+fi
 [ "$REFRESH" = yes ] || exit 1
 for attempt in 1 2 3 4 5; do
   get update && break

@@ -1,4 +1,5 @@
 export { isolated, service } from './api.js';
+export { compiled } from './compiled.js';
 export type { ServiceName } from './descriptor.js';
 export {
   type EmbeddedPostgres,

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { workspaceOf } from './compiled.js';
 import { DESCRIPTORS } from './registry.js';
 import type { ServiceName } from './descriptor.js';
 import { installMissing } from './source.js';
@@ -22,19 +23,14 @@ export function serversIn(files: readonly string[]): ServiceName[] {
     .map(({ name }) => name);
 }
 
-/** The nearest folder that is a package. */
-function workspaceOf(file: string): string {
-  let folder = dirname(file);
-  while (!existsSync(join(folder, 'package.json')) && folder !== dirname(folder)) folder = dirname(folder);
-  return folder;
-}
-
 function textsOf(workspace: string): string[] {
   const tests = join(workspace, 'test');
   const packages = join(workspace, 'packages');
   // The tests of the whole repository run the snippets of every README.
   const readmes = existsSync(packages)
-    ? readdirSync(packages).map((name) => join(packages, name, 'README.md'))
+    ? readdirSync(packages)
+        .filter((name) => name !== 'testing')
+        .map((name) => join(packages, name, 'README.md'))
     : [];
   const sources = existsSync(tests)
     ? readdirSync(tests, { recursive: true, encoding: 'utf8' }).map((name) => join(tests, name))

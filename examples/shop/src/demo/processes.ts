@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
+import { join } from 'node:path';
 import { abortable, randomId, sleep, systemRuntime } from '@quorate/runtime';
+import { compiled } from '@quorate/testing';
 import { type ServiceName, SERVICES } from '../lib/names.js';
-import { compileServices } from './compile.js';
 import { eachService } from './databases.js';
 
 const STOP_WITHIN_MS = 6_000;
@@ -49,26 +50,19 @@ export class ShopProcesses implements AsyncDisposable {
 
   constructor(
     readonly addresses: Addresses,
-    private readonly programs: Readonly<Record<ServiceName, string>>,
     private readonly databases: Readonly<Record<ServiceName, string>>,
     private readonly onEvent: (event: ServiceEvent) => void = () => {},
     /** More flags for Node, for tests that want to be inside a service. */
     private readonly nodeFlags: readonly string[] = [],
   ) {}
 
-  /** Compiles the services, finds free ports and starts all four. */
+  /** Finds free ports and starts all four. */
   static async start(
     databases: Readonly<Record<ServiceName, string>>,
     onEvent?: (event: ServiceEvent) => void,
     nodeFlags?: readonly string[],
   ): Promise<ShopProcesses> {
-    const processes = new ShopProcesses(
-      await freeAddresses(),
-      await compileServices(),
-      databases,
-      onEvent,
-      nodeFlags,
-    );
+    const processes = new ShopProcesses(await freeAddresses(), databases, onEvent, nodeFlags);
     try {
       await Promise.all(SERVICES.map((service) => processes.start(service)));
     } catch (error) {
@@ -81,7 +75,8 @@ export class ShopProcesses implements AsyncDisposable {
   /** Starts a service that is not running and resolves when it can be used. */
   async start(service: ServiceName): Promise<void> {
     const { http, nodes } = this.addresses;
-    const child = spawn(process.execPath, [...NODE_FLAGS, ...this.nodeFlags, this.programs[service]], {
+    const program = await compiled(join(import.meta.dirname, '..', 'services', `${service}.ts`));
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...this.nodeFlags, program], {
       env: {
         ...process.env,
         SHOP_DATABASE_URL: this.databases[service],

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { deadline, systemRuntime } from '@quorate/runtime';
+import { compiled } from '@quorate/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { auditDatabases } from '../../src/demo/run.js';
 import type { ServiceName } from '../../src/lib/names.js';
@@ -11,8 +12,8 @@ import { ended, insist, openShop, request, type TestShop } from './support.js';
 let shop: TestShop;
 
 beforeAll(async () => {
-  const preloaded = pathToFileURL(join(import.meta.dirname, 'crash-at.ts')).href;
-  shop = await openShop(['--conditions=@quorate/source', '--import', 'tsx', '--import', preloaded]);
+  const preloaded = await compiled(join(import.meta.dirname, 'crash-at.ts'));
+  shop = await openShop(['--import', pathToFileURL(preloaded).href]);
   const { payment, inventory } = shop.processes.addresses.http;
   await request(`${payment}/accounts/deposit`, { reference: 'd1', account: 'alice', amount: 10_000_000 });
   await request(`${payment}/accounts/deposit`, {
@@ -36,7 +37,7 @@ async function arm(name: ServiceName, crashAt: Moment): Promise<void> {
 
 /** Resolves when the service has died at its moment and is up again. */
 async function comeBack(name: ServiceName): Promise<void> {
-  using limit = deadline(systemRuntime, 20_000, { what: `the death of ${name}` });
+  using limit = deadline(systemRuntime, 60_000, { what: `the death of ${name}` });
   await shop.processes.exited(name, limit.signal);
   await shop.processes.start(name);
 }
@@ -129,26 +130,30 @@ describe('an order sees its end although SIGKILL hits', () => {
       account: 'blocked',
       state: 'cancelled',
     })),
-  ])('$deaths: $state', async ({ victims, account, state }) => {
-    await Promise.all(victims.map(([name, moment]) => arm(name, moment)));
-    const back = Promise.all(victims.map(([name]) => comeBack(name)));
-    const body = { account, email: 'a@example.org', lines: [{ sku: 'kettle', quantity: 1 }] };
-    const headers = { 'idempotency-key': JSON.stringify([victims, state]).slice(0, 255) };
-    const { http } = shop.processes.addresses;
-    const placed = await insist<Order>(() => request(`${http.order}/orders`, body, headers));
-    await back;
-    expect(await ended(shop, placed.body.id)).toMatchObject({ state, account });
-    const told = `${http.notification}/notifications?order=${placed.body.id}`;
-    await expect
-      .poll(async () => (await request<unknown[]>(told)).body.length, { timeout: 20_000 })
-      .toBe(state === 'confirmed' ? 1 : 0);
-  });
+  ])(
+    '$deaths: $state',
+    async ({ victims, account, state }) => {
+      await Promise.all(victims.map(([name, moment]) => arm(name, moment)));
+      const back = Promise.all(victims.map(([name]) => comeBack(name)));
+      const body = { account, email: 'a@example.org', lines: [{ sku: 'kettle', quantity: 1 }] };
+      const headers = { 'idempotency-key': JSON.stringify([victims, state]).slice(0, 255) };
+      const { http } = shop.processes.addresses;
+      const placed = await insist<Order>(() => request(`${http.order}/orders`, body, headers));
+      await back;
+      expect(await ended(shop, placed.body.id)).toMatchObject({ state, account });
+      const told = `${http.notification}/notifications?order=${placed.body.id}`;
+      await expect
+        .poll(async () => (await request<unknown[]>(told)).body.length, { timeout: 60_000 })
+        .toBe(state === 'confirmed' ? 1 : 0);
+    },
+    240_000,
+  );
 
   it('and in the end nothing is lost, doubled or left over', async () => {
     await expect
       .poll(async () => (await auditDatabases(shop.databases)).flatMap(({ problems }) => problems), {
-        timeout: 20_000,
+        timeout: 60_000,
       })
       .toEqual([]);
-  });
+  }, 120_000);
 });

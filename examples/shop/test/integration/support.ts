@@ -57,7 +57,7 @@ export async function request<T>(
 
 /** Asks again while the service is down. */
 export async function insist<T>(ask: () => Promise<Answer<T>>): Promise<Answer<T>> {
-  using limit: LinkedSignal = deadline(systemRuntime, 30_000);
+  using limit: LinkedSignal = deadline(systemRuntime, 90_000);
   for (;;) {
     try {
       const answer = await ask();
@@ -71,7 +71,7 @@ export async function insist<T>(ask: () => Promise<Answer<T>>): Promise<Answer<T
 
 /** Resolves with the order once it has ended. */
 export async function ended(shop: TestShop, id: string): Promise<Order> {
-  using limit: LinkedSignal = deadline(systemRuntime, 40_000, { what: `order ${id}` });
+  using limit: LinkedSignal = deadline(systemRuntime, 120_000, { what: `order ${id}` });
   for (;;) {
     limit.signal.throwIfAborted();
     const { body } = await insist<Order>(() =>

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createOutbox } from '@quorate/outbox-and-event-sync';
+import { compiled } from '@quorate/testing';
 import { gate, type OutboxDatabase, outboxDatabase } from './support.js';
 
 /** Relays and producers that are killed, each at a random point of its work. */
@@ -24,6 +25,7 @@ afterAll(async () => {
 });
 
 it('loses nothing, reorders nothing and doubles no effect, whichever process is killed at whatever point', async () => {
+  const program = await compiled(SCRIPT);
   const done = gate();
   let seed = 1;
   let crashes = 0;
@@ -32,8 +34,8 @@ it('loses nothing, reorders nothing and doubles no effect, whichever process is 
 
   const start = (role: 'relay' | 'producer'): void => {
     const mayCrash = crashes < CRASHES;
-    const child = fork(SCRIPT, [role, database.url, String(seed++), mayCrash ? 'crash' : 'live'], {
-      execArgv: ['--conditions=@quorate/source', '--import', 'tsx'],
+    const child = fork(program, [role, database.url, String(seed++), mayCrash ? 'crash' : 'live'], {
+      execArgv: ['--enable-source-maps'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     children.add(child);
@@ -76,4 +78,4 @@ it('loses nothing, reorders nothing and doubles no effect, whichever process is 
   expect(counts[0]?.effects).toBeGreaterThan(500);
   // Without a single duplicate the crashes would have missed the moments that matter.
   expect(counts[0]?.deliveries).toBeGreaterThan(counts[0]?.effects ?? 0);
-}, 120_000);
+}, 300_000);

@@ -74,11 +74,15 @@ describe('a pool', () => {
   test('runs a transaction again after a serialization failure, so that no update is lost', async () => {
     await db.query('insert into account values (1, 0)');
     let runs = 0;
+    let twoHaveRead: () => void = () => undefined;
+    const two = new Promise<void>((resolve) => (twoHaveRead = resolve));
     const increment = (): Promise<void> =>
       db.transaction(
         async (tx) => {
-          runs++;
           const { rows } = await tx.query<{ balance: number }>('select balance from account where id = 1');
+          // Both read the same: only one of them can be right.
+          if (++runs === 2) twoHaveRead();
+          await two;
           await tx.query('update account set balance = $1 where id = 1', [(rows[0]?.balance ?? 0) + 1]);
         },
         { isolation: 'serializable', retry: { retries: 50, minMs: 1, maxMs: 50 } },

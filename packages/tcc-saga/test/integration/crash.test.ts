@@ -2,17 +2,20 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { seededRandom } from '@quorate/runtime';
+import { compiled } from '@quorate/testing';
 import { type Coordinator, createCoordinator } from '@quorate/tcc-saga';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Task } from './coordinator.fixture.js';
 import { auditShop, type Order, type OrderKind, orderTcc, shopTables } from './shop.fixture.js';
 import { sagaDatabase, type TestDatabase } from './support.js';
 
+let program: string;
 let database: TestDatabase;
 let children: ChildProcess[];
 
 beforeEach(async () => {
   children = [];
+  program = await compiled(join(import.meta.dirname, 'coordinator.fixture.ts'));
   database = await sagaDatabase();
   for (const statement of shopTables) await database.db.query(statement);
 });
@@ -23,9 +26,8 @@ afterEach(async () => {
 });
 
 function spawn(task: Omit<Task, 'url'>): ChildProcess {
-  const file = join(import.meta.dirname, 'coordinator.fixture.ts');
-  const child = fork(file, [JSON.stringify({ url: database.url, ...task })], {
-    execArgv: ['--conditions=@quorate/source', '--import', 'tsx'],
+  const child = fork(program, [JSON.stringify({ url: database.url, ...task })], {
+    execArgv: ['--enable-source-maps'],
   });
   children.push(child);
   return child;
@@ -62,7 +64,7 @@ const points: readonly (readonly [point: string, kind: OrderKind])[] = [
 
 it('survives SIGKILL at every named point', async () => {
   // Long enough that only what must be cancelled is.
-  const deadlineOf = (kind: OrderKind): number => (kind === 'unknown' ? 1000 : 60_000);
+  const deadlineOf = (kind: OrderKind): number => (kind === 'unknown' ? 10_000 : 600_000);
   const definitions = points.map(([, kind], n) =>
     orderTcc(database.db, `order ${String(n)}`, deadlineOf(kind)),
   );
@@ -93,7 +95,7 @@ it('survives SIGKILL at every named point', async () => {
     if (point === 'begun') continue;
     expect(ended[`${point}, ${kind}`], point).toBe(kind === 'good' ? 'confirmed' : 'cancelled');
   }
-});
+}, 240_000);
 
 it('loses and doubles nothing while two coordinators are killed again and again', async () => {
   const random = seededRandom(20_260_101);
@@ -132,4 +134,4 @@ it('loses and doubles nothing while two coordinators are killed again and again'
 
   expect(await auditShop(database.db)).toEqual([]);
   expect(deaths.reduce((sum, one) => sum + one)).toBeGreaterThan(4);
-});
+}, 240_000);
