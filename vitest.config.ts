@@ -44,6 +44,7 @@ export default defineConfig({
           name: 'integration',
           include: ['{packages,examples}/*/test/integration/**/*.test.ts', 'test/integration/**/*.test.ts'],
           globalSetup: ['packages/testing/src/global-setup.ts'],
+          setupFiles: ['packages/testing/src/end-with-run.ts'],
           pool: 'forks',
           testTimeout: 60_000,
           hookTimeout: 180_000,
