@@ -168,10 +168,11 @@ export const FAULT_KINDS: readonly FaultKind[] = [
       const factor = [2, 10, 50][Math.floor(random() * 3)] ?? 1;
       const delayShape = DELAY_SHAPES[Math.floor(random() * DELAY_SHAPES.length)] ?? 'uniform';
       const straggle = random() < 0.5 ? 0 : 0.1;
+      // Of what is usual: faults that overlap must not multiply.
+      const maxDelayMs = network.faults.maxDelayMs * factor;
       return {
         name: `delays of up to ${String(factor)} times, ${delayShape}`,
-        begin: () =>
-          network.disturb({ maxDelayMs: network.faults.maxDelayMs * factor, delayShape, straggle }),
+        begin: () => network.disturb({ maxDelayMs, delayShape, straggle }),
       };
     },
   },

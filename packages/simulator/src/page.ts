@@ -164,7 +164,7 @@ function page(data: PageData): string {
   const events = tail
     .map(
       ({ atMs, kind, who, detail }) =>
-        `<tr><td class="number">${atMs.toFixed(3)}</td><td>${escape(kind)}</td><td>${escape(who)}</td><td class="number">${String(detail)}</td></tr>`,
+        `<tr><td class="number">${atMs.toFixed(3)}</td><td>${escape(kind)}</td><td>${escape(who)}</td><td class="number">${String(Math.round(detail * 1_000) / 1_000)}</td></tr>`,
     )
     .join('\n');
   return `<!doctype html>

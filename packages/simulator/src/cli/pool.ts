@@ -4,7 +4,7 @@ import { replayCommand } from '@quorate/simulator';
 import type { CliOptions } from './arguments.js';
 import type { FoundScenario } from './find.js';
 import { Progress, type Tally } from './progress.js';
-import type { Told, Work } from './worker.js';
+import { STOP, type Told, type Work } from './worker.js';
 
 /** The seeds of one scenario that are still to be run. */
 interface Queue {
@@ -52,7 +52,12 @@ export async function simulateAll(
       },
     };
   };
-  await Promise.all(Array.from({ length: jobs }, () => new Job(program, options, progress, take).run()));
+  const workers: Job[] = [];
+  const failed = (queue: Queue): void => {
+    if (queue.tally.failures >= options.failures) for (const job of workers) job.stop(queue);
+  };
+  for (let at = 0; at < jobs; at++) workers.push(new Job(program, options, progress, take, failed));
+  await Promise.all(workers.map((job) => job.run()));
   progress.end();
   return queues.every(({ tally }) => tally.failures === 0);
 }
@@ -61,13 +66,20 @@ export async function simulateAll(
 class Job {
   #child: ChildProcess | undefined;
   #watchdog: Timer | undefined;
+  #queue: Queue | undefined;
 
   constructor(
     private readonly program: string,
     private readonly options: CliOptions,
     private readonly progress: Progress,
     private readonly take: () => { readonly queue: Queue; readonly work: Work } | undefined,
+    private readonly failed: (queue: Queue) => void,
   ) {}
+
+  /** Ends what it does for a scenario that failed often enough. */
+  stop(queue: Queue): void {
+    if (this.#queue === queue) this.#child?.send(STOP);
+  }
 
   async run(): Promise<void> {
     for (let task = this.take(); task !== undefined; task = this.take())
@@ -77,6 +89,7 @@ class Job {
 
   /** Runs the seeds of a piece of work; those that a hanging seed keeps from being run are run by the next process. */
   async #finish(queue: Queue, work: Work): Promise<void> {
+    this.#queue = queue;
     let from = work.from;
     const end = work.from + work.count;
     while (from < end && queue.tally.failures < this.options.failures) {
@@ -130,6 +143,7 @@ class Job {
         if (told.failure !== undefined) {
           tally.failures++;
           this.progress.failed(told.failure.text, told.failure.page, told.failure.hash);
+          this.failed(queue);
         }
         this.progress.show();
       });

@@ -23,6 +23,14 @@ export interface Work {
   readonly out: string;
 }
 
+/** Sent instead of work: what is under way is not wanted any more. */
+export const STOP = 'stop';
+
+/** Whether the work under way is still wanted. */
+interface Wanted {
+  yes: boolean;
+}
+
 /** What a worker tells. */
 export type Told =
   | { readonly type: 'ready' }
@@ -56,8 +64,12 @@ export function serveWork(): Promise<number> {
       // A run may be under way whose result nobody wants any more.
       process.exit(0);
     });
+    let wanted: Wanted = { yes: false };
     process.on('message', (work) => {
-      serve(work as Work, tell).then(
+      wanted.yes = work !== STOP;
+      if (work === STOP) return;
+      wanted = { yes: true };
+      serve(work as Work, wanted, tell).then(
         () => {
           tell({ type: 'done' });
         },
@@ -72,10 +84,10 @@ export function serveWork(): Promise<number> {
   });
 }
 
-async function serve(work: Work, tell: (told: Told) => void): Promise<void> {
+async function serve(work: Work, wanted: Wanted, tell: (told: Told) => void): Promise<void> {
   const scenario = (await loadScenarios(work.file)).find(({ name }) => name === work.scenario);
   if (scenario === undefined) throw new Error(`${work.file} has no scenario ${work.scenario} any more`);
-  for (let seed = work.from; seed < work.from + work.count; seed++) {
+  for (let seed = work.from; seed < work.from + work.count && wanted.yes; seed++) {
     const report = await runSeed(scenario, seed, work.onlyFaults && { onlyFaults: work.onlyFaults });
     const { steps, virtualMs, faults, undecided, failure } = report;
     tell({
@@ -85,7 +97,7 @@ async function serve(work: Work, tell: (told: Told) => void): Promise<void> {
       virtualMs,
       faults: faults.filter(({ began }) => began).length,
       undecided: undecided.length,
-      failure: failure === undefined ? undefined : await explained(scenario, report, work, tell),
+      failure: failure === undefined ? undefined : await explained(scenario, report, work, wanted, tell),
     });
   }
 }
@@ -94,6 +106,7 @@ async function explained(
   scenario: Scenario,
   failed: RunReport,
   work: Work,
+  wanted: Wanted,
   tell: (told: Told) => void,
 ): Promise<Failure> {
   let { onlyFaults } = work;
@@ -103,7 +116,7 @@ async function explained(
     const smaller = await shrink(scenario, failed, {
       stop: () => {
         tell({ type: 'busy', doing: `making seed ${String(failed.seed)} smaller` });
-        return systemRuntime.monotonic() > until;
+        return !wanted.yes || systemRuntime.monotonic() > until;
       },
     });
     ({ report } = smaller);

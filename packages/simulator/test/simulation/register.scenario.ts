@@ -1,0 +1,3 @@
+import { registerScenario } from './register.js';
+
+export const scenarios = [registerScenario('none', 'stream'), registerScenario('none', 'datagram')];
