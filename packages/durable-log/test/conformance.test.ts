@@ -1,13 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { seededRandom } from '@quorate/runtime';
 import { describe, it } from 'vitest';
 import { conformance } from '../src/conformance.js';
 import { createFileLog } from '../src/file.js';
 import { createMemoryLog, createMemoryMedium } from '../src/index.js';
 import { openFileLog } from './support/crash-run.js';
-import { FaultyDisk } from './support/faulty-disk.js';
+import { CrashDisk } from './support/crash-disk.js';
 
 const runner = { describe, it };
 
@@ -29,10 +28,10 @@ conformance({
 
 let seed = 0;
 conformance({
-  name: 'the file log over a faulty disk',
+  name: 'the file log over the disk of the simulator',
   runner,
   setup() {
-    const disk = new FaultyDisk(seededRandom(++seed));
+    const disk = new CrashDisk(++seed);
     return Promise.resolve({
       open: () => openFileLog(disk),
       crash() {

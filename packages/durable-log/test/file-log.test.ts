@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { seededRandom } from '@quorate/runtime';
 import { createVirtualRuntime } from '@quorate/runtime/virtual';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFileLog } from '../src/file.js';
@@ -14,7 +13,7 @@ import {
   tailRepaired,
 } from '../src/index.js';
 import { openFileLog } from './support/crash-run.js';
-import { FaultyDisk } from './support/faulty-disk.js';
+import { CrashDisk } from './support/crash-disk.js';
 
 const FIRST_SEGMENT = '/log/000000000001.wal';
 
@@ -28,7 +27,7 @@ async function append(log: LogStorage, from: number, to: number): Promise<void> 
 }
 
 describe('damage', () => {
-  let disk: FaultyDisk;
+  let disk: CrashDisk;
 
   /** Opens the log after a crash of its process. */
   function reopen(): LogStorage {
@@ -37,12 +36,11 @@ describe('damage', () => {
   }
 
   function damage(name: string, at: number): void {
-    const { content } = disk.file(name);
-    content[at] = (content[at] ?? 0) ^ 0x10;
+    disk.damage(name, at);
   }
 
   beforeEach(async () => {
-    disk = new FaultyDisk(seededRandom(1));
+    disk = new CrashDisk(1);
     const log = openFileLog(disk);
     await log.load();
     await append(log, 1, 10);
@@ -68,7 +66,7 @@ describe('damage', () => {
     const log = reopen();
     await log.load();
     await append(log, 11, 11);
-    const { content } = disk.file(FIRST_SEGMENT);
+    const content = disk.disk.content(FIRST_SEGMENT);
     const end = content.lastIndexOf(11);
     await log.close();
     damage(FIRST_SEGMENT, end);
@@ -76,7 +74,7 @@ describe('damage', () => {
   });
 
   it('at the very end of a log that crashed is a torn tail: it is cut off and said so', async () => {
-    const { content } = disk.file(FIRST_SEGMENT);
+    const content = disk.disk.content(FIRST_SEGMENT);
     damage(FIRST_SEGMENT, content.lastIndexOf(10));
     const repaired: unknown[] = [];
     const end = tailRepaired.subscribe((event) => repaired.push(event));
@@ -92,7 +90,7 @@ describe('damage', () => {
     const log = reopen();
     await log.load();
     await append(log, 11, 60);
-    const { content } = disk.file(FIRST_SEGMENT);
+    const content = disk.disk.content(FIRST_SEGMENT);
     damage(
       FIRST_SEGMENT,
       content.findLastIndex((byte) => byte !== 0),
@@ -104,7 +102,7 @@ describe('damage', () => {
     const log = reopen();
     await log.load();
     await append(log, 11, 90);
-    const [, second, third] = disk.names().filter((name) => name.endsWith('.wal'));
+    const [, second, third] = disk.disk.files().filter((name) => name.endsWith('.wal'));
     const files = disk.mount();
     await files.unlink(second ?? '');
     await expect(reopen().load()).rejects.toThrow(/missing/);
@@ -128,7 +126,7 @@ describe('damage', () => {
       Buffer.alloc(1000, 7),
     ]);
     await staged.install();
-    const name = disk.names().find((one) => one.endsWith('.snapshot')) ?? '';
+    const name = disk.disk.files().find((one) => one.endsWith('.snapshot')) ?? '';
     damage(name, 300);
     const stored = await log.openSnapshot();
     await expect(stored?.chunks()[Symbol.asyncIterator]().next()).rejects.toMatchObject({
@@ -141,12 +139,11 @@ describe('damage', () => {
     const log = reopen();
     await log.load();
     await log.close();
-    const { content } = disk.file(FIRST_SEGMENT);
+    const content = disk.disk.content(FIRST_SEGMENT);
     const end = content.findLastIndex((byte) => byte !== 0) + 1;
     let refused = 0;
     for (let at = 0; at < end; at += 7) {
-      const before = content[at] ?? 0;
-      content[at] = before ^ 0x10;
+      damage(FIRST_SEGMENT, at);
       disk.killProcess();
       const opened = openFileLog(disk);
       const found = await opened.load().then(
@@ -158,7 +155,7 @@ describe('damage', () => {
       if (at > end - 44) break;
       const isPadding = at >= 84 && at < 88;
       expect(found).toBe(isPadding ? 10 : 'CORRUPT_LOG');
-      content[at] = before;
+      damage(FIRST_SEGMENT, at);
     }
     expect(refused).toBeGreaterThan(200);
   });
@@ -166,7 +163,7 @@ describe('damage', () => {
 
 describe('a disk that fails', () => {
   it('has failed for ever after a failed sync, and keeps what was acknowledged', async () => {
-    const disk = new FaultyDisk(seededRandom(2));
+    const disk = new CrashDisk(2);
     const log = openFileLog(disk);
     await log.load();
     await append(log, 1, 3);
@@ -185,10 +182,10 @@ describe('a disk that fails', () => {
   });
 
   it('that is full stops the writer without harm', async () => {
-    const disk = new FaultyDisk(seededRandom(3));
+    const disk = new CrashDisk(3);
     const log = openFileLog(disk);
     await log.load();
-    disk.capacity = 10_000;
+    disk.disk.capacityBytes = 10_000;
     let acknowledged = 0;
     const error: unknown = await (async () => {
       for (let index = 1; ; index++) {
@@ -199,50 +196,50 @@ describe('a disk that fails', () => {
     expect(error).toMatchObject({ code: 'DISK_FULL' });
     expect(acknowledged).toBeGreaterThan(20);
     await log.close();
-    disk.capacity = Infinity;
+    disk.disk.capacityBytes = Number.MAX_SAFE_INTEGER;
     const again = openFileLog(disk);
     expect((await again.load()).last).toBe(acknowledged);
     await append(again, acknowledged + 1, acknowledged + 50);
   });
 
   it('that is full refuses a snapshot and goes on with the log', async () => {
-    const disk = new FaultyDisk(seededRandom(4));
+    const disk = new CrashDisk(4);
     const log = openFileLog(disk);
     await log.load();
     await append(log, 1, 3);
-    disk.capacity = 10_000;
+    disk.disk.capacityBytes = 10_000;
     const meta = { index: 2, term: 1, membership: new Uint8Array(0) };
     await expect(log.stageSnapshot(meta, [Buffer.alloc(50_000)])).rejects.toMatchObject({ code: 'ENOSPC' });
-    expect(disk.names().some((name) => name.includes('staged'))).toBe(false);
+    expect(disk.disk.files().some((name) => name.includes('staged'))).toBe(false);
     await append(log, 4, 4);
   });
 });
 
 describe('cost', () => {
   it('shares one sync among the writes that wait together', async () => {
-    const disk = new FaultyDisk(seededRandom(5));
+    const disk = new CrashDisk(5);
     const log = createFileLog({
       directory: '/log',
       fileSystem: disk.mount(),
       runtime: createVirtualRuntime(),
     });
     await log.load();
-    const before = disk.syncs;
+    const before = disk.disk.syncs;
     for (let round = 0; round < 10; round++) {
       const writes = Array.from({ length: 64 }, (_, index) =>
         log.write({ entries: [entry(round * 64 + index + 1)] }, { sync: true }),
       );
       await Promise.all(writes);
     }
-    expect(disk.syncs - before).toBe(10);
+    expect(disk.disk.syncs - before).toBe(10);
   });
 
   it('gives the disk back what was compacted', async () => {
-    const disk = new FaultyDisk(seededRandom(6));
+    const disk = new CrashDisk(6);
     const log = openFileLog(disk);
     await log.load();
     await append(log, 1, 200);
-    const segments = (): number => disk.names().filter((name) => name.endsWith('.wal')).length;
+    const segments = (): number => disk.disk.files().filter((name) => name.endsWith('.wal')).length;
     const before = segments();
     const staged = await log.stageSnapshot({ index: 200, term: 1, membership: new Uint8Array(0) }, []);
     await staged.install();

@@ -3,7 +3,7 @@ import { createVirtualRuntime } from '@quorate/runtime/virtual';
 import type { Entry, LogStorage, PersistBatch, SnapshotMeta, StagedSnapshot } from '../../src/index.js';
 import type { FileSystem } from '../../src/file-system.js';
 import { createFileLog } from '../../src/file.js';
-import { FaultyDisk } from './faulty-disk.js';
+import { CrashDisk } from './crash-disk.js';
 
 /** A log as it must be after some calls. */
 interface Expected {
@@ -27,17 +27,17 @@ export interface CrashRunOptions {
   /** How often the log is opened, used and ended. */
   readonly lives: number;
   /** Opens the log under test; by default the file log. */
-  readonly open?: (disk: FaultyDisk) => LogStorage;
+  readonly open?: (disk: CrashDisk) => LogStorage;
 }
 
 /**
- * Uses a log at random over a faulty disk, ends its process at a random step, with or without the machine, opens it
+ * Uses a log at random over the simulator's disk, ends its process at a random step, with or without the machine, opens it
  * again, and compares: what is there must be the log after some prefix of the calls that includes all that were
  * acknowledged. Returns how many crashes it saw.
  */
 export async function crashRun({ seed, lives, open = openFileLog }: CrashRunOptions): Promise<number> {
   const random = seededRandom(seed);
-  const disk = new FaultyDisk(random);
+  const disk = new CrashDisk(seed);
   let now: Expected = EMPTY;
   let crashes = 0;
   for (let life = 0; life < lives; life++) {
@@ -46,19 +46,20 @@ export async function crashRun({ seed, lives, open = openFileLog }: CrashRunOpti
     if (random() < 0.15) disk.failSyncAt = Math.floor(random() * 200);
     const log = open(disk);
     // The crash of this life may come while it opens: what is there stays the same.
-    const opened = await log.load().then(
+    const ended = disk.ended.then(() => false);
+    const loaded = log.load().then(
       () => true,
       (error: unknown) => {
         if (disk.steps < Math.min(disk.crashAt, disk.failSyncAt)) throw error;
         return false;
       },
     );
-    if (opened) await work.use(log);
+    if (await Promise.race([loaded, ended])) await Promise.race([work.use(log), ended]);
     if (disk.crashed) crashes++;
     const machineToo = random() < 0.6;
     if (machineToo) disk.losePower();
     else {
-      if (!disk.crashed && random() < 0.5) await log.close().catch(() => undefined);
+      if (!disk.crashed && random() < 0.5) await Promise.race([log.close().catch(() => undefined), ended]);
       disk.killProcess();
     }
     const check = open(disk);
@@ -73,7 +74,7 @@ export async function crashRun({ seed, lives, open = openFileLog }: CrashRunOpti
 
 /** A file log on a disk; `change` plants a bug between the two. */
 export function openFileLog(
-  disk: FaultyDisk,
+  disk: CrashDisk,
   change: (files: FileSystem) => FileSystem = (files) => files,
 ): LogStorage {
   return createFileLog({

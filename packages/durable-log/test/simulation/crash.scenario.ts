@@ -1,0 +1,9 @@
+import type { Scenario } from '@quorate/simulator';
+import { crashRun } from '../support/crash-run.js';
+
+export const scenarios: readonly Scenario[] = [
+  {
+    name: 'durable-log-crash',
+    run: async ({ seed }) => void (await crashRun({ seed, lives: 5 })),
+  },
+];

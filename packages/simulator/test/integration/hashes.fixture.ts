@@ -1,0 +1,3 @@
+import { traceHashes } from '../simulation/hashes.js';
+
+console.log(JSON.stringify(await traceHashes()));
