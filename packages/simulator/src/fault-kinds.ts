@@ -260,9 +260,13 @@ function down(simulation: Simulation, target: Target, how: 'crash' | 'kill'): Dr
     if (!node.up || !target.mayGoDown()) return undefined;
     node[how]();
     return () => {
-      if (!node.up) node.start();
+      startIfDown(node);
     };
   });
+}
+
+function startIfDown(node: Node): void {
+  if (!node.up) node.start();
 }
 
 /** A node that gave up because of its disk is started again when the disk is well. */
@@ -274,11 +278,11 @@ function ofDisk(
 ): Drawn {
   return ofNode(simulation, target, what, (node) => {
     if (!target.mayGoDown()) return undefined;
-    const wasUp = node.up;
     const undo = node.disk.disturb(faults);
+    if (!node.up) return undo;
     return () => {
       undo();
-      if (wasUp && !node.up) node.start();
+      startIfDown(node);
     };
   });
 }
@@ -290,7 +294,7 @@ function halves(
   const shuffled = [...nodes];
   for (let at = shuffled.length - 1; at > 0; at--) {
     const other = Math.floor(random() * (at + 1));
-    [shuffled[at], shuffled[other]] = [shuffled[other] as NodeId, shuffled[at] as NodeId];
+    [shuffled[at], shuffled[other]] = [shuffled[other] ?? '', shuffled[at] ?? ''];
   }
   const size = 1 + Math.floor(random() * Math.max(1, shuffled.length - 1));
   return { here: shuffled.slice(0, size).sort(), there: shuffled.slice(size).sort() };

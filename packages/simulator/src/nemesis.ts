@@ -61,12 +61,12 @@ export function nemesis(simulation: Simulation, options: NemesisOptions): readon
         nodes,
         mayGoDown: () => nodes.filter((id) => simulation.nodes.get(id)?.up === false).length < maxDown,
       };
-      const { name, begin } = kind.draw(simulation, target, random);
+      const drawn = kind.draw(simulation, target, random);
       simulation.fault({
-        name,
+        name: drawn.name,
         atMs: simulation.nowMs + atMs,
         durationMs: random() * 2 * lengthMs,
-        begin: (show) => begin(show),
+        begin: (show) => drawn.begin(show),
       });
     }
   }
@@ -80,9 +80,9 @@ function kindsOf(simulation: Simulation, wanted: NemesisOptions['faults']): read
     });
   }
   const names = FAULT_KINDS.map(({ name }) => name);
-  return wanted.map((one) => {
-    if (typeof one !== 'string') return one;
+  return wanted.flatMap((one) => {
+    if (typeof one !== 'string') return [one];
     choiceOption('faults', one, names);
-    return FAULT_KINDS.find(({ name }) => name === one) as FaultKind;
+    return FAULT_KINDS.filter(({ name }) => name === one);
   });
 }

@@ -48,7 +48,7 @@ export function drawRun(simulation: Simulation, options: PageOptions): string {
   const { seed, hash, nowMs, steps, faults } = simulation;
   return page({
     title: `${scenario}, seed ${String(seed)}`,
-    failure: failure === undefined ? '' : failure instanceof Error ? failure.message : String(failure),
+    failure: failure === undefined ? '' : failure instanceof Error ? failure.message : text(failure),
     replay: replay ?? '',
     facts: [
       ['seed', String(seed)],
@@ -68,7 +68,7 @@ export function drawRun(simulation: Simulation, options: PageOptions): string {
 export function drawHistory<Input, Output>(history: History<Input, Output>): string {
   const last = history.events.at(-1);
   if (last === undefined) throw new SimulationStateError(`the history ${history.name} is empty`);
-  const picture = pictureOf(history as History<unknown, unknown>);
+  const picture = pictureOf(history);
   return page({
     title: history.name,
     failure: '',
@@ -127,7 +127,8 @@ function text(value: unknown): string {
   try {
     return JSON.stringify(value, (_key, one: unknown) => (typeof one === 'bigint' ? `${String(one)}n` : one));
   } catch {
-    return String(value);
+    // Such as an object that contains itself.
+    return typeof value;
   }
 }
 

@@ -1,4 +1,4 @@
-import { Simulation, type SimProcess } from '@quorate/simulator';
+import { createSimDisk, Simulation, type SimProcess, type StandaloneDisk } from '@quorate/simulator';
 import { createFileLog } from '@quorate/durable-log/file';
 import { describe, expect, it } from 'vitest';
 
@@ -98,5 +98,114 @@ describe('the disk', () => {
       expect(last).toBeGreaterThanOrEqual(acknowledged);
       expect(acknowledged).toBeGreaterThan(5);
     }
+  });
+});
+
+/** What is left of a file after each seed's crash. */
+async function left(
+  count: number,
+  options: Omit<Parameters<typeof createSimDisk>[0], 'seed'>,
+  before: (one: StandaloneDisk) => Promise<unknown>,
+  end: 'kill' | 'losePower' = 'losePower',
+): Promise<string[]> {
+  const results: string[] = [];
+  for (let seed = 1; seed <= count; seed++) {
+    const one = createSimDisk({ seed, ...options });
+    await before(one);
+    one[end]();
+    results.push(
+      one.disk
+        .files()
+        .map((name) => `${name}=${Buffer.from(one.disk.content(name)).toString()}`)
+        .join(),
+    );
+  }
+  return results;
+}
+
+describe('a disk by itself', () => {
+  const write = async (one: StandaloneDisk, text: string, sync = true) => {
+    const fs = one.mount();
+    const file = await fs.open('/f', 'create');
+    await file.write(Buffer.from(text), 0);
+    if (sync) await file.sync();
+    await fs.syncDirectory('');
+    return file;
+  };
+
+  it('loses nothing when the process alone ends', async () => {
+    expect(new Set(await left(20, {}, (one) => write(one, 'text', false), 'kill'))).toEqual(
+      new Set(['/f=text']),
+    );
+  });
+
+  it('tears a write at any byte where sectors are one byte', async () => {
+    const found = new Set(
+      await left(60, { sectorBytes: 1 }, async (one) =>
+        (await write(one, 'aaaa')).write(Buffer.from('bbbb'), 0),
+      ),
+    );
+    expect(found.size).toBeGreaterThan(8);
+    for (const one of found) expect(one).toMatch(/^\/f=[ab]{4}$/);
+  });
+
+  it('finds a call under way done or not done, and never lets it settle', async () => {
+    let settled = 0;
+    const found = await left(
+      40,
+      {},
+      async (one) => {
+        const file = await write(one, 'aaaa');
+        void file.write(Buffer.from('bbbb'), 0).then(() => settled++);
+        one.kill();
+        await one.mount().syncDirectory('');
+      },
+      'kill',
+    );
+    expect(new Set(found)).toEqual(new Set(['/f=aaaa', '/f=bbbb']));
+    expect(settled).toBe(0);
+  });
+
+  it('does not make durable what a failed sync forgot, though a later one succeeds', async () => {
+    const found = await left(40, {}, async (one) => {
+      const file = await write(one, 'aaaa');
+      await file.write(Buffer.from('bbbb'), 0);
+      const undo = one.disk.disturb({ syncErrors: 1 });
+      await expect(file.sync()).rejects.toMatchObject({ code: 'EIO' });
+      undo();
+      await file.sync();
+    });
+    expect(new Set(found)).toEqual(new Set(['/f=aaaa', '/f=bbbb']));
+  });
+
+  it('keeps any names that were not synced, or a prefix of them', async () => {
+    const three = async (one: StandaloneDisk): Promise<void> => {
+      const fs = one.mount();
+      for (const name of ['1', '2', '3']) await fs.open(`/${name}`, 'create');
+    };
+    const any = new Set(await left(80, {}, three));
+    expect(any.size).toBe(8);
+    const ordered = new Set(await left(80, { names: 'ordered' }, three));
+    expect([...ordered].sort()).toEqual(['', '/1=', '/1=,/2=', '/1=,/2=,/3=']);
+  });
+
+  it('shows each call before it is made, and fails it as it is told', async () => {
+    const one = createSimDisk({ seed: 1 });
+    const calls: string[] = [];
+    const undo = one.disk.intercept(({ what, path, number }) => {
+      calls.push(`${String(number)} ${what} ${path}`);
+      return what === 'write' ? 'EDQUOT' : undefined;
+    });
+    const file = await one.mount().open('/f', 'create');
+    await expect(file.write(Buffer.from('a'), 0)).rejects.toMatchObject({ code: 'EDQUOT' });
+    undo();
+    await file.write(Buffer.from('a'), 0);
+    expect(calls).toEqual(['0 open /f', '1 write /f']);
+    one.disk.disturb({ full: true });
+    await expect(file.write(Buffer.from('b'), 0)).rejects.toMatchObject({ code: 'ENOSPC' });
+    one.disk.heal();
+    one.disk.disturb({ errors: 1 });
+    await expect(file.size()).rejects.toMatchObject({ code: 'EIO' });
+    await file.close();
   });
 });

@@ -1,5 +1,9 @@
 import {
   checkLinearizable,
+  type LockInput,
+  lockModel,
+  type LockOutput,
+  type MapInput,
   mapModel,
   type Model,
   type Operation,
@@ -10,6 +14,7 @@ import {
   type RegisterOutput,
   type RegisterValue,
 } from '@quorate/simulator';
+import { seededRandom } from '@quorate/runtime';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -161,5 +166,175 @@ describe('checkLinearizable', () => {
       at % 2 === 0 ? op(`p${at % 10}`, at, at + 10, write(at)) : op(`p${at % 10}`, at, at + 10, read, at - 1),
     );
     expect(checkLinearizable(registerModel, history).linearizable).toBe(true);
+  });
+
+  const small = fc.integer({ min: 0, max: 2 });
+  const timed = <Input, Output>(called: fc.Arbitrary<{ input: Input; output: Output }>) =>
+    fc
+      .tuple(called, fc.integer({ min: 0, max: 12 }), fc.integer({ min: 0, max: 6 }), fc.nat(4))
+      .map(([{ input, output }, at, takes, ends]) =>
+        op('p', at, ends === 0 ? Infinity : at + takes, input, output),
+      );
+
+  it.each([
+    [
+      'queues',
+      queueModel,
+      fc.oneof(
+        small.map((value) => ({ input: enqueue(value), output: undefined })),
+        fc.option(small, { nil: undefined }).map((output) => ({ input: dequeue, output })),
+      ),
+    ],
+    [
+      'locks',
+      lockModel,
+      fc.oneof(
+        fc.tuple(fc.constantFrom('a', 'b'), fc.oneof(small, fc.constant(false))).map(([owner, output]) => ({
+          input: { type: 'acquire', owner },
+          output,
+        })),
+        fc
+          .tuple(fc.constantFrom('a', 'b'), fc.option(small, { nil: undefined }), fc.boolean())
+          .map(([owner, fence, output]) => ({
+            input: { type: 'release', owner, ...(fence !== undefined && { fence }) },
+            output,
+          })),
+        fc.constantFrom('a', 'b').map((owner) => ({ input: { type: 'expire', owner }, output: true })),
+      ),
+    ],
+    [
+      'maps',
+      mapModel,
+      fc.oneof(
+        fc.option(small, { nil: undefined }).map((output) => ({ input: { type: 'read', key: 'k' }, output })),
+        small.map((value) => ({ input: { type: 'write', key: 'k', value }, output: undefined })),
+        fc.constant({ input: { type: 'remove', key: 'k' }, output: undefined }),
+      ),
+    ],
+  ] as const)('agrees with trying every order of %s', (_name, anyModel, called) => {
+    const model = anyModel as Model<unknown, unknown, unknown>;
+    const judged = [0, 0];
+    fc.assert(
+      fc.property(
+        fc.array(timed(called as fc.Arbitrary<{ input: unknown; output: unknown }>), { maxLength: 6 }),
+        (history) => {
+          const verdict = checkLinearizable(model, history);
+          expect(verdict.linearizable).toBe(bruteForce(model, history, model.initial));
+          judged[Number(verdict.linearizable)]!++;
+          if (verdict.linearizable) return;
+          const core = verdict.counterexample ?? [];
+          expect(bruteForce(model, core, model.initial)).toBe(false);
+          // Each is needed: with one of them forgotten, the rest of what was considered is possible.
+          for (const one of core) {
+            const relaxed = (verdict.considered ?? []).map((other) =>
+              core.includes(other) && other !== one
+                ? other
+                : { ...other, outcome: 'unknown' as const, returnedAt: Infinity, output: undefined },
+            );
+            expect(bruteForce(model, relaxed, model.initial)).toBe(true);
+          }
+        },
+      ),
+      { numRuns: 800, seed: 2 },
+    );
+    expect(Math.min(...judged)).toBeGreaterThan(50);
+  });
+
+  const lock = (type: 'acquire' | 'release' | 'expire', owner: string) => ({ type, owner });
+  const acquired = op('a', 0, 1, lock('acquire', 'a'), 7);
+  it.each([
+    ['two owners at a time', false, [acquired, op('b', 2, 3, lock('acquire', 'b'), 8)]],
+    [
+      'one after the other',
+      true,
+      [acquired, op('a', 2, 3, lock('release', 'a'), true), op('b', 4, 5, lock('acquire', 'b'), 8)],
+    ],
+    [
+      'a fence that is not greater',
+      false,
+      [acquired, op('a', 2, 3, lock('release', 'a'), true), op('b', 4, 5, lock('acquire', 'b'), 7)],
+    ],
+    ['a refusal by nobody', false, [op('b', 0, 1, lock('acquire', 'b'), false)]],
+    [
+      'a lease that may have run out',
+      true,
+      [acquired, op('', 1.5, Infinity, lock('expire', 'a')), op('b', 2, 3, lock('acquire', 'b'), 8)],
+    ],
+    [
+      'a lease that cannot have run out yet',
+      false,
+      [acquired, op('', 4, Infinity, lock('expire', 'a')), op('b', 2, 3, lock('acquire', 'b'), 8)],
+    ],
+    ['a release by somebody else', false, [acquired, op('b', 2, 3, lock('release', 'b'), true)]],
+  ] as const)('judges a lock with %s: %s', (_name, linearizable, history) => {
+    expect(
+      checkLinearizable(lockModel, history as readonly Operation<LockInput, LockOutput>[]).linearizable,
+    ).toBe(linearizable);
+  });
+
+  /** What a register says to clients that each wait for an answer, with unknown outcomes; keys are chosen at random. */
+  function clients(count: number, keys: number, unknown: number): Operation<MapInput, RegisterOutput>[] {
+    const random = seededRandom(7);
+    const free = Array.from({ length: 20 }, () => 0);
+    const planned = Array.from({ length: count }, (_, at) => {
+      const process = at % free.length;
+      const invokedAt = (free[process] ?? 0) + random();
+      const takesEffectAt = invokedAt + random() * 5;
+      const returnedAt = takesEffectAt + random() * 5;
+      free[process] = returnedAt + 0.01;
+      const key = `k${Math.floor(random() * keys)}`;
+      const input: MapInput = random() < 0.5 ? { type: 'read', key } : { type: 'write', key, value: at };
+      return {
+        process: `p${process}`,
+        input,
+        invokedAt,
+        returnedAt,
+        takesEffectAt,
+        lost: random() < unknown,
+        never: random() < 0.5,
+      };
+    });
+    const values = new Map<string, RegisterValue>();
+    return planned
+      .sort((a, b) => a.takesEffectAt - b.takesEffectAt)
+      .map(({ process, input, invokedAt, returnedAt, lost, never }) => {
+        const output = input.type === 'read' ? values.get(input.key) : undefined;
+        if (input.type === 'write' && !(lost && never)) values.set(input.key, input.value);
+        return {
+          process,
+          input,
+          invokedAt,
+          returnedAt: lost ? Infinity : returnedAt,
+          outcome: lost ? 'unknown' : 'ok',
+          output: lost ? undefined : output,
+        };
+      });
+  }
+
+  it('judges a hundred thousand operations on a thousand keys, and on ten', () => {
+    expect(checkLinearizable(mapModel, clients(100_000, 1_000, 0.02)).result).toBe('linearizable');
+    expect(checkLinearizable(mapModel, clients(100_000, 10, 0.02)).result).toBe('linearizable');
+  });
+
+  it('finds the one wrong answer among a hundred thousand', () => {
+    const history = clients(100_000, 1_000, 0.02);
+    const at = history.findLastIndex(({ input, outcome }) => input.type === 'read' && outcome === 'ok');
+    const wrong = { ...(history[at] as (typeof history)[number]), output: -1 };
+    const verdict = checkLinearizable(mapModel, history.with(at, wrong));
+    expect(verdict).toMatchObject({ result: 'not-linearizable', counterexample: [wrong] });
+  });
+
+  it('is undecided when its limits are reached, and says of which partition', () => {
+    // No order gives these answers, and there are 2^20 sets of enqueued values to try before that is certain.
+    const overlapping = Array.from({ length: 20 }, (_, at) => op(`p${at}`, 0, 100, enqueue(at)));
+    const history = [...overlapping, op('p', 101, 102, dequeue, 99)] as Operation<
+      QueueInput,
+      RegisterOutput
+    >[];
+    const undecided = { result: 'undecided', linearizable: false, partition: '' };
+    expect(checkLinearizable(queueModel, history, { maxSteps: 10_000 })).toEqual(undecided);
+    expect(checkLinearizable(queueModel, history, { maxStates: 1_000 })).toEqual(undecided);
+    let asked = 0;
+    expect(checkLinearizable(queueModel, history, { stop: () => ++asked > 2 })).toEqual(undecided);
   });
 });

@@ -4,6 +4,8 @@ import { crashRun } from '../support/crash-run.js';
 export const scenarios: readonly Scenario[] = [
   {
     name: 'durable-log-crash',
-    run: async ({ seed }) => void (await crashRun({ seed, lives: 5 })),
+    async run({ seed }) {
+      await crashRun({ seed, lives: 5 });
+    },
   },
 ];

@@ -61,7 +61,7 @@ export class Progress {
       console.log(
         `${failures === 0 ? 'ok  ' : 'FAIL'} ${name.padEnd(width)}  ${count(seeds)} seeds, ${count(steps)} events, ` +
           `${duration(virtualMs / 1_000)} of virtual time, ${count(faults)} faults, ` +
-          `${failures === 0 ? 'violations: none' : `violations: ${count(failures)}`}` +
+          `violations: ${failures === 0 ? 'none' : count(failures)}` +
           (undecided === 0 ? '' : `, ${count(undecided)} histories undecided`),
       );
     }

@@ -45,7 +45,7 @@ export const registerModel: Model<RegisterState, RegisterInput, RegisterOutput> 
 };
 
 /** {@link registerModel}, under the name that Jepsen gives to one with compare-and-set. */
-export const casRegisterModel: typeof registerModel = registerModel;
+export const casRegisterModel: typeof registerModel = { ...registerModel };
 
 /** What a map is asked: a register's input with its key, or to remove the key; then it reads as undefined. */
 export type MapInput = (RegisterInput | { readonly type: 'remove' }) & { readonly key: string };
