@@ -35,9 +35,9 @@ class Worker {
 
   async run(window: number, forMs: number): Promise<CoreRun> {
     this.#process.stdin?.write(`${window} ${forMs}\n`);
-    const { value, done } = await this.#lines.next();
-    if (done === true) throw new Error(`${this.#process.spawnargs.join(' ')} ended`);
-    return JSON.parse(value) as CoreRun;
+    const line = await this.#lines.next();
+    if (line.done === true) throw new Error(`${this.#process.spawnargs.join(' ')} ended`);
+    return JSON.parse(line.value) as CoreRun;
   }
 
   end(): void {

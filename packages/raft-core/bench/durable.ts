@@ -4,13 +4,23 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { benchDisk, type DiskRun } from './durable/disk.js';
-import { ask, cpuUs, endProcesses, endScripts, freePorts, runProgram, runScript, until } from './durable/processes.js';
+import {
+  ask,
+  cpuUs,
+  endProcesses,
+  endScripts,
+  freePorts,
+  runProgram,
+  runScript,
+  until,
+} from './durable/processes.js';
 import type { ClientArguments, LoadResult } from './durable/client.js';
 import type { NodeArguments } from './durable/node.js';
 import { median, quantile, ratio, readable } from './statistics.js';
 
 const CLIENTS = [1, 64];
 const IDS = ['a', 'b', 'c'];
+const WARM_UP_MS = 5_000;
 
 interface Store {
   readonly name: string;
@@ -44,16 +54,16 @@ export async function benchDurable(
     }
     const disk: DiskRun[] = [];
     const results = new Map<string, Round[][]>(stores.map(({ name }) => [name, CLIENTS.map(() => [])]));
-    for (let round = -1; round < rounds; round++) {
-      const limit = await benchDisk(folder, forMs / 4);
-      if (round >= 0) disk.push(limit);
+    // Compiled and with full buffers, as a server is that has run for a while.
+    for (const { client } of stores) await ask<LoadResult>(client, { clients: 64, forMs: WARM_UP_MS });
+    for (let round = 0; round < rounds; round++) {
+      disk.push(await benchDisk(folder, forMs / 4));
       for (const [at, clients] of CLIENTS.entries()) {
         for (const { name, servers, client } of stores) {
           const before = cpuUs(servers);
           const result = await ask<LoadResult>(client, { clients, forMs });
           const serverCpuUs = (cpuUs(servers) - before) / result.count;
-          // The first round is to warm up.
-          if (round >= 0) results.get(name)?.[at]?.push({ ...result, serverCpuUs });
+          results.get(name)?.[at]?.push({ ...result, serverCpuUs });
         }
       }
     }

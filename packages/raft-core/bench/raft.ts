@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { benchCore } from './core.js';
 import { benchDurable } from './durable.js';
+import { benchGrowth } from './growth.js';
 
 const { values } = parseArgs({
   options: {
@@ -19,3 +20,4 @@ const forMs = Number(values.ms);
 console.log(`Node ${process.version}`);
 if (parts.has('core')) await benchCore(rounds, forMs);
 if (parts.has('durable')) await benchDurable(rounds, 4 * forMs, values.profile);
+if (parts.has('growth')) await benchGrowth();

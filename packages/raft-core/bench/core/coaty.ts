@@ -65,7 +65,7 @@ export function coaty(inOneMessage: boolean): Contender {
   const { RaftConfig } = load(`${port}raft`) as { RaftConfig: new (config: unknown) => unknown };
   const { MemoryStorage } = load(`${port}storage`) as { MemoryStorage: { NewMemoryStorage(): Storage } };
   const { Bootstrap } = load(`${port}bootstrap`) as {
-    Bootstrap(node: RawNode, peers: unknown): Error | null;
+    Bootstrap: (node: RawNode, peers: unknown) => Error | null;
   };
   const { Message: MessageClass, Entry: EntryClass, MessageType } = load(`${port}raftpb/raft.pb`) as Messages;
   const logger = load(`${port}logger`) as { setLogger(logger: unknown): void; discardLogger: unknown };

@@ -72,7 +72,7 @@ function putOverGrpc(session: ClientHttp2Session, key: string): Promise<void> {
       [constants.HTTP2_HEADER_TE]: 'trailers',
     });
     let status: unknown;
-    stream.on('trailers', (headers) => {
+    stream.on('trailers', (headers: Readonly<Record<string, unknown>>) => {
       status = headers['grpc-status'];
     });
     stream.on('error', reject);

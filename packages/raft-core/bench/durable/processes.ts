@@ -2,7 +2,7 @@ import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { setTimeout } from 'node:timers/promises';
+import { sleep, systemRuntime } from '@quorate/runtime';
 
 const started = new Set<ChildProcess>();
 
@@ -96,7 +96,7 @@ export async function until<T>(find: () => Promise<T | undefined>): Promise<T> {
   for (let tries = 0; tries < 500; tries++) {
     const found = await find();
     if (found !== undefined) return found;
-    await setTimeout(20);
+    await sleep(systemRuntime, 20);
   }
   throw new Error('a server of the benchmark did not start');
 }
