@@ -18,7 +18,6 @@ import type { ClientArguments, LoadResult } from './durable/client.js';
 import type { NodeArguments } from './durable/node.js';
 import { median, quantile, ratio, readable } from './statistics.js';
 
-const CLIENTS = [1, 64];
 const IDS = ['a', 'b', 'c'];
 const WARM_UP_MS = 5_000;
 
@@ -32,12 +31,18 @@ interface Round extends LoadResult {
   readonly serverCpuUs: number;
 }
 
-/** Measures, and prints a table. With `profile`, CPU profiles of our processes are written there. */
-export async function benchDurable(
-  rounds: number,
-  forMs: number,
-  profile: string | undefined,
-): Promise<void> {
+/** What is measured. */
+export interface DurableOptions {
+  readonly rounds: number;
+  readonly forMs: number;
+  /** How many clients there are at a time. */
+  readonly counts: readonly number[];
+  /** Where CPU profiles of our processes are written. */
+  readonly profile: string | undefined;
+}
+
+/** Measures, and prints a table. */
+export async function benchDurable({ rounds, forMs, counts, profile }: DurableOptions): Promise<void> {
   const folder = await mkdtemp(join(process.env['BENCH_DIRECTORY'] ?? '.', 'bench-raft-'));
   const stop = (): void => {
     void endProcesses()
@@ -53,12 +58,12 @@ export async function benchDurable(
       console.log('etcd is not there, and is left out: apt-get install etcd-server');
     }
     const disk: DiskRun[] = [];
-    const results = new Map<string, Round[][]>(stores.map(({ name }) => [name, CLIENTS.map(() => [])]));
+    const results = new Map<string, Round[][]>(stores.map(({ name }) => [name, counts.map(() => [])]));
     // Compiled and with full buffers, as a server is that has run for a while.
     for (const { client } of stores) await ask<LoadResult>(client, { clients: 64, forMs: WARM_UP_MS });
     for (let round = 0; round < rounds; round++) {
       disk.push(await benchDisk(folder, forMs / 4));
-      for (const [at, clients] of CLIENTS.entries()) {
+      for (const [at, clients] of counts.entries()) {
         for (const { name, servers, client } of stores) {
           const before = cpuUs(servers);
           const result = await ask<LoadResult>(client, { clients, forMs });
@@ -68,7 +73,7 @@ export async function benchDurable(
       }
     }
     if (profile !== undefined) await endScripts();
-    print(results, disk, rounds, forMs);
+    print(results, disk, counts, rounds, forMs);
   } finally {
     process.off('SIGINT', stop).off('SIGTERM', stop);
     await endProcesses();
@@ -125,12 +130,13 @@ async function startEtcd(folder: string): Promise<Store> {
 function print(
   results: ReadonlyMap<string, readonly Round[][]>,
   disk: readonly DiskRun[],
+  counts: readonly number[],
   rounds: number,
   forMs: number,
 ): void {
   const perSecond = ({ count, ms }: LoadResult): number => (count * 1_000) / ms;
   const table: Record<string, Record<string, string>> = {};
-  for (const [at, clients] of CLIENTS.entries()) {
+  for (const [at, clients] of counts.entries()) {
     for (const [name, byClients] of results) {
       const runs = byClients[at] ?? [];
       const theirs = results.get('etcd')?.[at] ?? [];

@@ -10,14 +10,16 @@ const { values } = parseArgs({
     only: { type: 'string', default: 'core,durable,growth' },
     rounds: { type: 'string', default: '5' },
     ms: { type: 'string', default: '500' },
+    clients: { type: 'string', default: '1,64' },
     profile: { type: 'string' },
   },
 });
 const parts = new Set(values.only.split(','));
 const rounds = Number(values.rounds);
 const forMs = Number(values.ms);
+const counts = values.clients.split(',').map(Number);
 
 console.log(`Node ${process.version}`);
 if (parts.has('core')) await benchCore(rounds, forMs);
-if (parts.has('durable')) await benchDurable(rounds, 4 * forMs, values.profile);
+if (parts.has('durable')) await benchDurable({ rounds, forMs: 4 * forMs, counts, profile: values.profile });
 if (parts.has('growth')) await benchGrowth();

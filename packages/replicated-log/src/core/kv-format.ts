@@ -48,7 +48,8 @@ export function encodeKvCommand(command: KvCommand): Uint8Array {
     (command.type === 'put' ? PUT : DELETE) |
     (command.ifVersion === undefined ? 0 : HAS_CONDITION) |
     (ttlMs === undefined ? 0 : HAS_TTL);
-  const writer = new ByteWriter().u8(VERSION).u8(flags).string(command.key);
+  const size = command.type === 'put' ? command.value.length : 0;
+  const writer = new ByteWriter(24 + command.key.length + size).u8(VERSION).u8(flags).string(command.key);
   if (command.ifVersion !== undefined) writer.varint(command.ifVersion);
   if (ttlMs !== undefined) writer.varint(ttlMs);
   if (command.type === 'put') writer.raw(command.value);
