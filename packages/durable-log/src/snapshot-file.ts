@@ -18,6 +18,7 @@ import {
 import { CorruptLogError, SnapshotGoneError } from './errors.js';
 import type { FileHandle, FileSystem } from './file-system.js';
 
+const SYNC_BYTES = 4 * 1024 * 1024;
 const NAME = /^(\d{15})-(\d{15})\.snapshot$/;
 
 /** The name of a snapshot in force. */
@@ -166,6 +167,7 @@ async function writeChunks(
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafeSlow(CHUNK_HEADER_BYTES + CHUNK_BYTES);
   let at = start;
+  let synced = start;
   let seed = firstSeed;
   let filled = 0;
   let total = 0;
@@ -177,6 +179,11 @@ async function writeChunks(
     await handle.write(buffer.subarray(0, size), at);
     at += size;
     filled = 0;
+    // In pieces: a sync of the log that comes meanwhile would wait for all that is dirty.
+    if (at - synced >= SYNC_BYTES) {
+      await handle.sync();
+      synced = at;
+    }
   };
   for await (const chunk of receiveChunks(chunks, signal)) {
     for (let done = 0; done < chunk.length;) {

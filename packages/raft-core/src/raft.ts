@@ -353,7 +353,7 @@ class Raft implements RaftCore {
         if (progress === undefined) state.dropped.unknownNode++;
         else if (message.type === 'append-accepted') onAppendAccepted(state, from, progress, message);
         else if (message.type === 'append-rejected') onAppendRejected(state, progress, message);
-        else onHeartbeatReply(state, progress, message);
+        else onHeartbeatReply(state, from, progress, message);
       }
     }
   }

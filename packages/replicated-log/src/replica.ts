@@ -49,7 +49,8 @@ export class Replica<M, R, Q, A> {
     const { core, machine, stopped } = this.#host;
     if (stopped.aborted) return;
     if (entries[0]?.index !== this.#applied + 1) {
-      this.#waiting.push(...entries);
+      // Not as arguments: there may be more than a call can take.
+      for (const entry of entries) this.#waiting.push(entry);
       return;
     }
     let outcomes: Outcome<R>[];

@@ -40,6 +40,8 @@ export class WaitingCalls<T> {
   readonly #again = new Set<ProposalId>();
   /** Those that wait for an index. */
   readonly #indexed = new Set<ProposalId>();
+  /** None of them waits for less, so that applying costs them nothing until then. */
+  #lowest = Number.POSITIVE_INFINITY;
   #bytes = 0;
 
   constructor(runtime: Runtime, what: string, hasEffect: boolean) {
@@ -111,13 +113,18 @@ export class WaitingCalls<T> {
     if (waiter === undefined) return;
     waiter.index = index;
     this.#indexed.add(id);
+    this.#lowest = Math.min(this.#lowest, index);
   }
 
   /** The state machine stands at `index`. */
   reached(this: WaitingCalls<Index>, index: Index): void {
+    if (index < this.#lowest) return;
+    this.#lowest = Number.POSITIVE_INFINITY;
     for (const id of this.#indexed) {
       const wanted = this.#calls.get(id)?.index;
-      if (wanted !== undefined && wanted <= index) this.resolve(id, index);
+      if (wanted === undefined) continue;
+      if (wanted <= index) this.resolve(id, index);
+      else this.#lowest = Math.min(this.#lowest, wanted);
     }
   }
 

@@ -71,7 +71,11 @@ export function onForward(state: RaftState, from: NodeId, message: Forward): voi
     const id = message.ids[at] ?? '';
     const reason = admits(state, data);
     if (reason === undefined) appendEntry(state, 'command', data, id);
-    else refused.set(reason, [...(refused.get(reason) ?? []), id]);
+    else {
+      const ids = refused.get(reason);
+      if (ids === undefined) refused.set(reason, [id]);
+      else ids.push(id);
+    }
   }
   for (const [reason, ids] of refused) {
     state.send(from, { type: 'forward-refused', term: state.term, ids, reason });

@@ -170,7 +170,15 @@ export function onAppend(state: RaftState, from: NodeId, message: Append): void 
     log.append(entry);
     if (entry.kind === 'config') state.configurationIndex = entry.index;
   }
-  log.commit = Math.max(log.commit, Math.min(message.commit, end));
+  const commit = Math.min(message.commit, end);
+  const isNotice = entries.length === 0 && commit > log.commit;
+  log.commit = Math.max(log.commit, commit);
+  // Such a message only brings a commit index, and an answer would say what was said before. Where that got lost, the
+  // leader asks again after the next heartbeat, with nothing new, and is answered.
+  const { accepted } = state;
+  if (isNotice && accepted.term === state.term && accepted.match === end) return;
+  accepted.term = state.term;
+  accepted.match = end;
   state.promise(from, { type: 'append-accepted', term: state.term, match: end });
 }
 
@@ -227,7 +235,12 @@ export function onAppendRejected(state: RaftState, progress: Progress, message: 
 }
 
 /** A peer follows this leader. */
-export function onHeartbeatReply(state: RaftState, progress: Progress, message: HeartbeatReply): void {
+export function onHeartbeatReply(
+  state: RaftState,
+  from: NodeId,
+  progress: Progress,
+  message: HeartbeatReply,
+): void {
   if (message.round > state.reads.round) {
     state.dropped.impossible++;
     return;
@@ -240,6 +253,10 @@ export function onHeartbeatReply(state: RaftState, progress: Progress, message: 
     // What was sent last may have been lost, and nothing behind it would tell.
     progress.doubtful = true;
     state.replicationPending = true;
+  }
+  // The first one was lost, or came before the peer had applied the configuration that lets it campaign.
+  if (from === state.transferee && progress.match === state.log.last) {
+    state.send(from, { type: 'timeout-now', term: state.term });
   }
   if (message.round > progress.round) {
     progress.round = message.round;

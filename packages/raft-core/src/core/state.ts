@@ -72,6 +72,10 @@ export class RaftState {
   /** Ticks since the start of this node. */
   ticks = 0;
 
+  // A follower's
+  /** The last answer to a leader that said up to where the logs match. */
+  readonly accepted: { term: Term; match: Index } = { term: 0, match: 0 };
+
   // A candidate's
   votes = new Map<NodeId, boolean>();
 
