@@ -286,8 +286,10 @@ class Raft implements RaftCore {
       if (message.type === 'vote-reply' && message.pre && message.granted) return true;
       becomeFollower(state, message.term, speaksAsLeader(message) ? from : undefined);
     } else if (message.term < state.term) {
-      if (message.type === 'vote' && message.pre) {
-        replyToVote(state, from, state.term, true, false);
+      if (message.type === 'vote') {
+        // Figure 2, RequestVote, rule 1. A candidate that learns no term might never catch up with one that is refused
+        // for its log and goes on raising it.
+        replyToVote(state, from, state.term, message.pre, false);
       } else if (speaksAsLeader(message)) {
         // With PreVote or CheckQuorum a node whose term ran ahead does not depose anybody by asking for votes; a
         // leader that is behind learns the term from this answer instead.

@@ -86,6 +86,20 @@ describe('Figure 2, RequestVote, receiver implementation', () => {
     const node = withLog('b', abc, [], { ...classic, term: 5 });
     node.step('a', { ...vote, term: 4, lastIndex: 9, lastTerm: 4 });
     expect(node.status()).toMatchObject({ term: 5, vote: undefined, dropped: { staleTerm: 1 } });
+    expect(answers(node)).toMatchObject([{ type: 'vote-reply', term: 5, granted: false }]);
+  });
+
+  it('rule 1: a candidate learns the term from the refusal, also while another that cannot win raises it', () => {
+    // Found by simulation: a removed node kept ahead of the only one that could win, forever.
+    const net = new Net([], { ...classic });
+    net.add(withLog('a', abc, [1, 1], { ...classic, term: 1 }));
+    net.add(withLog('b', abc, [1], { ...classic, term: 7 }));
+    net.add(withLog('c', abc, [], { ...classic, term: 7 }));
+    net.allow = ({ from, to }) => from !== 'c' || to !== 'a';
+    net.elect('a');
+    expect(net.node('a').status()).toMatchObject({ role: 'follower', term: 7 });
+    net.elect('a');
+    expect(net.node('a').status()).toMatchObject({ role: 'leader', term: 8 });
   });
 
   it('rule 2: the vote goes to whom it went before, or to anybody, if the log is up to date', () => {
