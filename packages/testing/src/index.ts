@@ -8,4 +8,10 @@ export {
 } from './embedded-postgres.js';
 export { type FreshDatabase, freshDatabase } from './fresh-database.js';
 export type { Instance, InstanceOptions } from './instance.js';
+export {
+  type RedisCluster,
+  type RedisSentinel,
+  startRedisCluster,
+  startRedisSentinel,
+} from './redis-topologies.js';
 export { ServiceUnavailableError } from './source.js';

@@ -1,0 +1,82 @@
+import type { Cluster, Redis } from 'ioredis';
+import { createHash } from 'node:crypto';
+import { lua } from '../lua.gen.js';
+
+/** A client of ioredis, of one server, of Sentinels or of a cluster. */
+export type RedisClient = Redis | Cluster;
+
+/** One operation on a lock: a script, called by its digest, and sent when the server does not know it. */
+export interface Script {
+  readonly text: string;
+  readonly digest: string;
+}
+
+function script(name: keyof typeof lua): Script {
+  const text = `${lua['redis-prelude']}\n${lua[name]}`;
+  return { text, digest: createHash('sha1').update(text).digest('hex') };
+}
+
+/** The operations. */
+export const scripts = Object.freeze({
+  claim: script('redis-claim'),
+  convert: script('redis-convert'),
+  renew: script('redis-renew'),
+  release: script('redis-release'),
+  inspect: script('redis-inspect'),
+});
+
+/** The keys of a lock. Their hash tag is the lock's own, so that one node of a cluster has them all. */
+export type LockKeys = readonly [state: string, queue: string, waiters: string];
+
+/** Names the keys of a lock, whatever is in its name: `{` and `}` would make a hash tag of a part of it. */
+export function lockKeys(prefix: string, key: string): LockKeys {
+  const tag = UNSAFE.test(key) ? key.replaceAll(/[%{}]/g, encodeURIComponent) : key;
+  const state = `${prefix}{${tag}}`;
+  return [state, `${state}:queue`, `${state}:waiters`];
+}
+
+const UNSAFE = /[%{}]/;
+
+/** Runs a script. With `wait` it rejects unless so many replicas have what it wrote. */
+export async function runScript(
+  client: RedisClient,
+  { text, digest }: Script,
+  keys: LockKeys,
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  try {
+    return await client.evalsha(digest, 3, ...keys, ...args);
+  } catch (error) {
+    if (!isUnknownScript(error)) throw error;
+    return await client.eval(text, 3, ...keys, ...args);
+  }
+}
+
+/**
+ * Runs a script, and waits until what was written is on replicas. Resolves with the answer and their number. WAIT counts
+ * for the connection, so both go to one node, one after the other.
+ */
+export async function runScriptAndWait(
+  client: RedisClient,
+  { text, digest }: Script,
+  keys: LockKeys,
+  args: readonly (string | number)[],
+  replicas: number,
+  timeoutMs: number,
+): Promise<readonly [answer: unknown, replicas: number]> {
+  for (const known of [true, false]) {
+    const pipeline = client.pipeline();
+    if (known) pipeline.evalsha(digest, 3, ...keys, ...args);
+    else pipeline.eval(text, 3, ...keys, ...args);
+    const [first, second] = (await pipeline.wait(replicas, timeoutMs).exec()) ?? [];
+    const error = first?.[0] ?? second?.[0];
+    if (known && isUnknownScript(error)) continue;
+    if (error !== null && error !== undefined) throw error;
+    return [first?.[1], Number(second?.[1])];
+  }
+  throw new Error('unreachable: EVAL knows its script');
+}
+
+function isUnknownScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
+}
