@@ -20,24 +20,44 @@ export function clientsWorld<C extends RedisClient>(
   connect: () => C,
   backend: (client: C) => LockBackend,
 ): LockConformanceWorld {
-  const clients = new Map<LockBackend, C>();
   let guard: C | undefined;
+  const world = severalWorld(
+    () => [connect()],
+    ([client = connect()]) => backend(client),
+  );
+  return {
+    ...world,
+    async teardown() {
+      guard?.disconnect();
+      await world.teardown();
+    },
+    guarded: (key, fence) => guardedWrite((guard ??= connect()), key, fence),
+  };
+}
+
+/** The same, where each backend has several of them. */
+export function severalWorld<C extends RedisClient>(
+  connect: () => readonly C[],
+  backend: (clients: readonly C[]) => LockBackend,
+): LockConformanceWorld {
+  const made = new Map<LockBackend, readonly C[]>();
+  const disconnect = (clients: readonly C[] = []): void => {
+    for (const client of clients) client.disconnect();
+  };
   return {
     runtime: systemRuntime,
     client() {
-      const client = connect();
-      const made = backend(client);
-      clients.set(made, client);
-      return made;
+      const clients = connect();
+      const one = backend(clients);
+      made.set(one, clients);
+      return one;
     },
-    crash(made) {
-      clients.get(made)?.disconnect();
+    crash(one) {
+      disconnect(made.get(one));
       return Promise.resolve();
     },
-    guarded: (key, fence) => guardedWrite((guard ??= connect()), key, fence),
     teardown() {
-      for (const client of clients.values()) client.disconnect();
-      guard?.disconnect();
+      for (const clients of made.values()) disconnect(clients);
       return Promise.resolve();
     },
   };

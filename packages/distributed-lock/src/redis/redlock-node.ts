@@ -1,0 +1,70 @@
+import type { ClaimId, ClaimRequest, LockMode } from '@quorate/distributed-lock';
+import { abortable, deadline, type Runtime } from '@quorate/runtime';
+import type { Redis } from 'ioredis';
+import { addressOf, assertOpen, type ConnectionLosses, countLosses } from './client.js';
+import { lockKeys, runScript, type Script, scripts } from './scripts.js';
+
+/** What one server says. */
+export type NodeAnswer = 'yes' | 'no';
+
+/** One of the servers that vote. Each call ends within its timeout, and rejects when the answer is not known then. */
+export class RedlockNode {
+  readonly address: string;
+  readonly #client: Redis;
+  readonly #prefix: string;
+  readonly #runtime: Runtime;
+  readonly #losses: ConnectionLosses;
+
+  constructor(client: Redis, prefix: string, runtime: Runtime) {
+    this.address = addressOf(client);
+    this.#client = client;
+    this.#prefix = prefix;
+    this.#runtime = runtime;
+    this.#losses = countLosses(client);
+  }
+
+  async claim({ key, owner, mode, leaseMs }: ClaimRequest, timeoutMs: number): Promise<NodeAnswer> {
+    const args = [owner, mode === 'shared' ? 's' : 'e', 1, 1, leaseMs, ''];
+    return Number(await this.#run(scripts.claim, key, args, timeoutMs)) > 0 ? 'yes' : 'no';
+  }
+
+  async renew({ key, owner }: ClaimId, leaseMs: number, timeoutMs: number): Promise<NodeAnswer> {
+    return (await this.#run(scripts.renew, key, [owner, leaseMs], timeoutMs)) === 1 ? 'yes' : 'no';
+  }
+
+  async release({ key, owner }: ClaimId, timeoutMs: number): Promise<NodeAnswer> {
+    const losses = this.#losses.count;
+    if ((await this.#run(scripts.release, key, [owner], timeoutMs)) === 1) return 'yes';
+    // The client repeats by itself what a lost connection left unanswered: this may be the second answer.
+    if (losses !== this.#losses.count) throw new Error('the connection was lost meanwhile');
+    return 'no';
+  }
+
+  async holders(key: string, timeoutMs: number): Promise<{ owner: string; mode: LockMode }[]> {
+    const [, ...fields] = (await this.#run(scripts.inspect, key, [], timeoutMs)) as unknown[];
+    const holders: { owner: string; mode: LockMode }[] = [];
+    for (let at = 0; at < fields.length; at += 4)
+      holders.push({ owner: String(fields[at]), mode: fields[at + 1] === 's' ? 'shared' : 'exclusive' });
+    return holders;
+  }
+
+  close(): void {
+    this.#losses.stop();
+  }
+
+  async #run(script: Script, key: string, args: (string | number)[], timeoutMs: number): Promise<unknown> {
+    assertOpen(this.#client, key);
+    // What would wait for a connection is not sent: it would arrive when nobody wants it any more.
+    const { status } = this.#client;
+    if (status === 'reconnecting' || status === 'close') throw new Error('not connected');
+    const limit = deadline(this.#runtime, timeoutMs, { what: 'an answer' });
+    try {
+      return await abortable(
+        runScript(this.#client, script, lockKeys(this.#prefix, key), args),
+        limit.signal,
+      );
+    } finally {
+      limit[Symbol.dispose]();
+    }
+  }
+}
