@@ -51,6 +51,12 @@ export interface TransactionOptions {
 export interface SessionOptions {
   /** Ends the waiting for a connection, and the session. */
   readonly signal?: AbortSignal;
+  /**
+   * Called once if the connection is lost while `work` runs, also while no statement runs on it; as early as the driver
+   * hears of it, which for a peer that vanished without a word is only with the next statement. Statements fail from then
+   * on; let `work` end.
+   */
+  readonly onLost?: (error: Error) => void;
 }
 
 /** A transaction under way. */

@@ -139,9 +139,11 @@ const ER_LOCK_WAIT_TIMEOUT = 1205;
 function session(client: MysqlConnection, pool: MysqlPool | undefined, giveBack: () => void): Session {
   // A connection that is lost while nothing runs on it says so by an event, and an event `error` that nobody
   // hears ends the process.
-  let lost = false;
-  const hear = (): void => {
-    lost = true;
+  let lost: Error | undefined;
+  let tell: ((error: Error) => void) | undefined;
+  const hear = (error: Error): void => {
+    if (lost === undefined) tell?.(error);
+    lost ??= error;
   };
   client.on('error', hear);
   const connection = sqlConnection('mysql', runOn(client));
@@ -167,8 +169,12 @@ function session(client: MysqlConnection, pool: MysqlPool | undefined, giveBack:
       const { threadId } = client;
       if (threadId !== null) pool?.query(`kill ${String(threadId)}`).catch(() => undefined);
     },
+    onLost(listen) {
+      tell = listen;
+      if (lost !== undefined) listen(lost);
+    },
     release(broken) {
-      if (broken === undefined && !lost) {
+      if (broken === undefined && lost === undefined) {
         client.removeListener('error', hear);
         giveBack();
       } else {

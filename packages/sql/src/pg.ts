@@ -118,8 +118,11 @@ function session(client: Omit<PgClient, 'end'>, giveBack: (broken: Error | undef
   // A client that loses its connection while nothing runs on it says so by an event, and an event `error` that
   // nobody hears ends the process. The next statement fails on its own.
   let lost: Error | undefined;
+  let tell: ((error: Error) => void) | undefined;
   const hear = (error: Error): void => {
-    lost = error;
+    // A server that ends a session says why, and then the socket closes: the first counts.
+    if (lost === undefined) tell?.(error);
+    lost ??= error;
   };
   client.on('error', hear);
   const run = runOn(client);
@@ -136,6 +139,10 @@ function session(client: Omit<PgClient, 'end'>, giveBack: (broken: Error | undef
     undoneBy: () => false,
     cancel() {
       cancelStatement(client);
+    },
+    onLost(listen) {
+      tell = listen;
+      if (lost !== undefined) listen(lost);
     },
     release(broken) {
       giveBack(broken ?? lost);

@@ -11,6 +11,8 @@ export interface Session {
   undoneBy(error: unknown): boolean | Promise<boolean>;
   /** Asks the server to end the statement under way. Best effort: nobody waits for it. */
   cancel(): void;
+  /** Has the loss of the connection told, at once if it is lost already. At most once per session. */
+  onLost?(listen: (error: Error) => void): void;
   /** Gives the connection back; with an error, ends it instead. */
   release(broken?: Error): void;
 }

@@ -47,13 +47,19 @@ export async function runTransaction<T>(
 export async function runSession<T>(
   source: SessionSource,
   work: (connection: SqlConnection) => Promise<T>,
-  { signal }: SessionOptions,
+  { signal, onLost }: SessionOptions,
 ): Promise<T> {
   functionOption('work', work);
+  if (onLost !== undefined) functionOption('onLost', onLost);
   signal?.throwIfAborted();
   const session = await source.acquire(signal);
   let inFlight = 0;
   let ended = false;
+  if (onLost !== undefined) {
+    session.onLost?.((error) => {
+      if (!ended) onLost(error);
+    });
+  }
   const connection: SqlConnection = {
     dialect: source.dialect,
     async query<Row>(text: string, values?: readonly unknown[]): Promise<SqlResult<Row>> {

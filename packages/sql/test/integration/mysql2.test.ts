@@ -35,6 +35,28 @@ async function balances(): Promise<number[]> {
 migrationSuite(() => mysqlDatabase(open(2)));
 
 describe('a pool', () => {
+  test('a session tells that its connection was lost while nothing ran on it, once', async () => {
+    const told: Error[] = [];
+    let heard: () => void = () => undefined;
+    const lost = new Promise<void>((resolve) => (heard = resolve));
+    const work = db.session(
+      async (connection) => {
+        const { rows } = await connection.query<{ id: number }>('select connection_id() as id');
+        await pool.query(`kill ${String(rows[0]?.id)}`);
+        await lost;
+        await connection.query('select 1');
+      },
+      {
+        onLost(error) {
+          told.push(error);
+          heard();
+        },
+      },
+    );
+    await expect(work).rejects.toThrow();
+    expect(told).toHaveLength(1);
+  });
+
   test('answers with rows and a count, and binds what JavaScript has', async () => {
     expect(await db.query('insert into account values (?, ?, ?), (2, 20, null)', [1, 10n, { a: 1 }])).toEqual(
       {

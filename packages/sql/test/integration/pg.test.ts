@@ -271,6 +271,29 @@ describe('a pool', () => {
     holder.release(true);
   });
 
+  test('a session tells that its connection was lost while nothing ran on it, once', async () => {
+    const told: Error[] = [];
+    let heard: () => void = () => undefined;
+    const lost = new Promise<void>((resolve) => (heard = resolve));
+    const onLost = (error: Error): void => {
+      told.push(error);
+      heard();
+    };
+    const work = db.session(
+      async (connection) => {
+        const { rows } = await connection.query<{ pid: number }>('select pg_backend_pid() as pid');
+        await db.query('select pg_terminate_backend($1)', [rows[0]?.pid]);
+        await lost;
+        await connection.query('select 1');
+      },
+      { onLost },
+    );
+    await expect(work).rejects.toThrow();
+    expect(told.map(sqlStateOf)).toEqual(['57P01']);
+    await expect(db.session(() => Promise.resolve('fine'), { onLost })).resolves.toBe('fine');
+    expect(told).toHaveLength(1);
+  });
+
   test('a session keeps one connection, and ends it when its work fails', async () => {
     const pids = await db.session(async (connection) => {
       const ask = async (): Promise<unknown> =>
