@@ -18,7 +18,7 @@ export type Moment =
 let armed: Moment | undefined;
 
 process.on('message', (message) => {
-  armed = (message as { crashAt: Moment }).crashAt;
+  armed = (message as { crashAt?: Moment }).crashAt;
   process.send?.({ type: 'armed' });
 });
 

@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { deadline, systemRuntime } from '@quorate/runtime';
 import { compiled } from '@quorate/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { auditDatabases } from '../../src/demo/run.js';
-import type { ServiceName } from '../../src/lib/names.js';
+import { type ServiceName, SERVICES } from '../../src/lib/names.js';
 import type { Order } from '../../src/services/orders.js';
 import type { Moment } from './crash-at.js';
 import { ended, insist, openShop, request, type TestShop } from './support.js';
@@ -12,6 +12,8 @@ import { ended, insist, openShop, request, type TestShop } from './support.js';
 let shop: TestShop;
 
 beforeAll(async () => {
+  // However long a killed service takes to be back, what has to be confirmed is.
+  process.env['SHOP_ORDER_DEADLINE_MS'] = '200000';
   const preloaded = await compiled(join(import.meta.dirname, 'crash-at.ts'));
   shop = await openShop(['--import', pathToFileURL(preloaded).href]);
   const { payment, inventory } = shop.processes.addresses.http;
@@ -24,10 +26,17 @@ beforeAll(async () => {
   });
   await request(`${inventory}/stock`, { reference: 'r1', sku: 'kettle', quantity: 1_000 });
 });
+// A round that failed has no effect on the next one.
+beforeEach(async () => {
+  for (const name of SERVICES) {
+    if (shop.processes.processOf(name) === undefined) await shop.processes.start(name);
+    else await arm(name, undefined);
+  }
+});
 afterAll(() => shop.stop());
 
-/** Tells a service when to die. */
-async function arm(name: ServiceName, crashAt: Moment): Promise<void> {
+/** Tells a service when to die; `undefined`: not at all. */
+async function arm(name: ServiceName, crashAt: Moment | undefined): Promise<void> {
   const child = shop.processes.processOf(name);
   await new Promise<void>((resolve) => {
     child?.once('message', () => resolve());
