@@ -62,6 +62,9 @@ export async function simulateAll(
   return queues.every(({ tally }) => tally.failures === 0);
 }
 
+/** How long a process may take to start and to load scenarios, in milliseconds. */
+const START_MS = 300_000;
+
 /** One worker process after the other: a new one where a seed hangs or ends it. */
 class Job {
   #child: ChildProcess | undefined;
@@ -116,10 +119,10 @@ class Job {
         if (lost !== undefined) this.#child = undefined;
         resolve(lost);
       };
-      const watch = (): void => {
+      const watch = (timeoutMs: number): void => {
         this.#watchdog?.cancel();
-        this.#watchdog = systemRuntime.setTimer(this.options.timeoutMs, () => {
-          finish(`did not end within ${String(this.options.timeoutMs / 1_000)} s`);
+        this.#watchdog = systemRuntime.setTimer(timeoutMs, () => {
+          finish(`did not end within ${String(timeoutMs / 1_000)} s`);
           child.kill('SIGKILL');
         });
       };
@@ -131,7 +134,7 @@ class Job {
       });
       child.on('message', (message) => {
         const told = message as Told;
-        watch();
+        if (told.type !== 'ready') watch(this.options.timeoutMs);
         if (told.type === 'done') finish();
         if (told.type !== 'seed') return;
         passed(told.seed);
@@ -147,7 +150,8 @@ class Job {
         }
         this.progress.show();
       });
-      watch();
+      // A process takes its time to start and to load the scenarios, and that is not the seed's.
+      watch(Math.max(START_MS, this.options.timeoutMs));
       child.send(work);
     });
   }

@@ -87,6 +87,7 @@ export function serveWork(): Promise<number> {
 async function serve(work: Work, wanted: Wanted, tell: (told: Told) => void): Promise<void> {
   const scenario = (await loadScenarios(work.file)).find(({ name }) => name === work.scenario);
   if (scenario === undefined) throw new Error(`${work.file} has no scenario ${work.scenario} any more`);
+  tell({ type: 'busy', doing: 'running' });
   for (let seed = work.from; seed < work.from + work.count && wanted.yes; seed++) {
     const report = await runSeed(scenario, seed, work.onlyFaults && { onlyFaults: work.onlyFaults });
     const { steps, virtualMs, faults, undecided, failure } = report;
