@@ -40,7 +40,8 @@ function simulate(...args: string[]): Promise<{ code: number; out: string }> {
   });
 }
 
-describe('quorate-simulate', () => {
+// Each starts processes that load TypeScript, which takes its time on a busy machine.
+describe('quorate-simulate', { timeout: 300_000 }, () => {
   it('runs all seeds of the one that is asked for', async () => {
     const { code, out } = await simulate('--scenario', 'sound', '--seeds', '300', '--jobs', '2');
     expect(out).toMatch(/^ok {3}sound {5}300 seeds, .* violations: none$/m);
