@@ -1,4 +1,4 @@
-import { constants, fdatasync, fsync, read, write, writeSync } from 'node:fs';
+import { constants, fdatasync, fdatasyncSync, fsync, read, write, writeSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { FileHandle, FileSystem } from './file-system.js';
@@ -16,15 +16,15 @@ const fullSync = promisify(fsync);
 const SYNCHRONOUS_BYTES = 64 * 1024;
 const PRIVATE_FILE = 0o600;
 
-/** The file system of the machine, by `node:fs`. Directories are synced where the platform can do that. */
-export const nodeFileSystem: FileSystem = {
+/** With `blockingSync`, files are synced on this thread. */
+export const createNodeFileSystem = (blockingSync: boolean): FileSystem => ({
   async mkdir(path) {
     await fs.mkdir(path, { recursive: true });
   },
   readdir: (path) => fs.readdir(path),
   async open(path, mode) {
     const flags = constants.O_RDWR | (mode === 'create' ? constants.O_CREAT | constants.O_TRUNC : 0);
-    return new NodeFileHandle(await fs.open(path, flags, PRIVATE_FILE));
+    return new NodeFileHandle(await fs.open(path, flags, PRIVATE_FILE), blockingSync);
   },
   rename: (from, to) => fs.rename(from, to),
   unlink: (path) => fs.unlink(path),
@@ -39,13 +39,18 @@ export const nodeFileSystem: FileSystem = {
     }
   },
   lock: lockDirectory,
-};
+});
+
+/** The file system of the machine, by `node:fs`. Directories are synced where the platform can do that. */
+export const nodeFileSystem: FileSystem = createNodeFileSystem(false);
 
 class NodeFileHandle implements FileHandle {
   readonly #handle: fs.FileHandle;
+  readonly #blockingSync: boolean;
 
-  constructor(handle: fs.FileHandle) {
+  constructor(handle: fs.FileHandle, blockingSync: boolean) {
     this.#handle = handle;
+    this.#blockingSync = blockingSync;
   }
 
   async size(): Promise<number> {
@@ -74,7 +79,8 @@ class NodeFileHandle implements FileHandle {
   }
 
   async sync(): Promise<void> {
-    await dataSync(this.#handle.fd);
+    if (this.#blockingSync) fdatasyncSync(this.#handle.fd);
+    else await dataSync(this.#handle.fd);
   }
 
   async close(): Promise<void> {

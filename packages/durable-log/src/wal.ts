@@ -15,6 +15,7 @@ export interface WalSettings {
   readonly runtime: Runtime;
   readonly segmentBytes: number;
   readonly groupBytes: number;
+  readonly blockingSync: boolean;
 }
 
 /** What a log holds on disk. */
@@ -150,8 +151,12 @@ export class Wal {
     let taken: readonly Job[] = [];
     try {
       for (;;) {
-        // Whoever was just answered may have more to write: let all of them come before the next group is made.
-        await new Promise<void>((resolve) => process.nextTick(resolve));
+        // Whoever was just answered may have more to write: let all of them come before the next group is made. Before
+        // this thread blocks, what they have to send goes out as well.
+        await new Promise<void>((resolve) => {
+          if (this.#settings.blockingSync) setImmediate(resolve);
+          else process.nextTick(resolve);
+        });
         const [job] = this.#queue;
         if (job === undefined) break;
         if ('run' in job) {

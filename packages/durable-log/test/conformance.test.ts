@@ -43,15 +43,17 @@ conformance({
   },
 });
 
-conformance({
-  name: 'the file log on the disk of this machine',
-  runner,
-  crashImpossible: 'a process cannot crash itself; test/integration does',
-  async setup() {
-    const directory = await mkdtemp(join(tmpdir(), 'quorate-log-'));
-    return {
-      open: () => createFileLog({ directory, segmentBytes: 4096 }),
-      teardown: () => rm(directory, { recursive: true }),
-    };
-  },
-});
+for (const blockingSync of [false, true]) {
+  conformance({
+    name: `the file log on the disk of this machine${blockingSync ? ', synced on this thread' : ''}`,
+    runner,
+    crashImpossible: 'a process cannot crash itself; test/integration does',
+    async setup() {
+      const directory = await mkdtemp(join(tmpdir(), 'quorate-log-'));
+      return {
+        open: () => createFileLog({ directory, segmentBytes: 4096, blockingSync }),
+        teardown: () => rm(directory, { recursive: true }),
+      };
+    },
+  });
+}

@@ -117,7 +117,7 @@ function go(folder: string): Contender[] {
   const program = join(folder, 'etcd-raft');
   execFileSync('go', ['build', '-o', program, '.'], {
     cwd: new URL('./core/etcd/', import.meta.url),
-    env: { ...process.env, GO111MODULE: 'off', GOPATH: GO_PATH, GOFLAGS: '', GOCACHE: join(folder, 'go') },
+    env: { ...process.env, GO111MODULE: 'off', GOPATH: GO_PATH, GOFLAGS: '' },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   return [

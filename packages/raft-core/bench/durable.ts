@@ -51,7 +51,10 @@ export async function benchDurable({ rounds, forMs, counts, profile }: DurableOp
   };
   process.once('SIGINT', stop).once('SIGTERM', stop);
   try {
-    const stores = [await startQuorate(folder, profile)];
+    const stores = [
+      await startQuorate('@quorate/raft-core', join(folder, 'quorate'), false, profile),
+      await startQuorate('@quorate/raft-core, blockingSync', join(folder, 'blocking'), true, profile),
+    ];
     if ((process.env['PATH'] ?? '').split(delimiter).some((path) => existsSync(join(path, 'etcd')))) {
       stores.push(await startEtcd(folder));
     } else {
@@ -87,17 +90,22 @@ async function startClient(options: ClientArguments, profile?: string): Promise<
   return client;
 }
 
-async function startQuorate(folder: string, profile: string | undefined): Promise<Store> {
+async function startQuorate(
+  name: string,
+  folder: string,
+  blockingSync: boolean,
+  profile: string | undefined,
+): Promise<Store> {
   const free = await freePorts(IDS.length);
   const ports = Object.fromEntries(IDS.map((id, at) => [id, free[at] ?? 0]));
   const servers = IDS.map((id) => {
-    const given: NodeArguments = { id, ports, directory: join(folder, `quorate-${id}`) };
+    const given: NodeArguments = { id, ports, directory: join(folder, id), blockingSync };
     return runScript('node.ts', given, profile);
   });
   const [first] = servers as [ChildProcess];
   const leader = await until(async () => (await ask<string>(first, {})) || undefined);
   const client = await startClient({ system: 'quorate', leader, port: ports[leader] ?? 0 }, profile);
-  return { name: '@quorate/raft-core', servers, client };
+  return { name, servers, client };
 }
 
 async function startEtcd(folder: string): Promise<Store> {

@@ -13,9 +13,10 @@ export interface NodeArguments {
   readonly id: string;
   readonly ports: Readonly<Record<string, number>>;
   readonly directory: string;
+  readonly blockingSync: boolean;
 }
 
-const { id, ports, directory } = JSON.parse(process.argv[2] ?? '') as NodeArguments;
+const { id, ports, directory, blockingSync } = JSON.parse(process.argv[2] ?? '') as NodeArguments;
 const voters = Object.keys(ports);
 const peers = Object.fromEntries(
   voters.filter((peer) => peer !== id).map((peer) => [peer, `127.0.0.1:${ports[peer]}`]),
@@ -32,7 +33,7 @@ const log = await startNode({
   core: (recovered, seed) => createRaft({ id, seed, recovered, membership: { voters, learners: [] } }),
   codec: raftCodec({ group: 'bench' }),
   transport,
-  storage: createFileLog({ directory }),
+  storage: createFileLog({ directory, blockingSync }),
   stateMachine: new KvMachine(),
 });
 const kv = createKvClient(log);
