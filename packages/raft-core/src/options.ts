@@ -14,7 +14,7 @@ export interface RaftOptions {
    * holds one.
    */
   readonly membership: Membership;
-  /** What the storage holds; see {@link recover}. Absent on a node that starts for the first time. */
+  /** What the storage holds: what `load` and `read` gave. Absent on a node that starts for the first time. */
   readonly recovered?: Recovered;
   /**
    * Seed of the randomised election timeouts, and the name of this life of the node: it must differ from one start

@@ -1,115 +1,114 @@
-import { createKvClient } from '@quorate/replicated-log/kv';
-import { checkLinearizable, type Scenario, type Simulation } from '@quorate/simulator';
-import { KvHistory, type KvInput, kvModel, type KvOutput, UNKNOWN } from './kv-history.js';
-import { type Life, Stack, type StackOptions } from './stack.js';
+import { createKvClient, type KvItem } from '@quorate/replicated-log/kv';
+import { createRaft } from '@quorate/raft-core';
+import {
+  type FaultKind,
+  type FaultName,
+  type History,
+  type MapInput,
+  mapModel,
+  nemesis,
+  type RegisterOutput,
+  type Scenario,
+  type Simulation,
+  twoPhases,
+} from '@quorate/simulator';
+import { type Life, Stack } from './stack.js';
 
 /*
- * Nodes as users run them, under every fault that the simulator has, with clients that call any node. Each seed draws
- * how often each fault comes, since runs that differ in kind find more than runs that are all alike (A. Groce et al.,
- * "Swarm Testing", ISSTA 2012). The five properties of the paper are looked at after every step; then everything is
- * healed, every node must catch up within a bound, and what the clients saw must be linearizable.
+ * Nodes as users run them, under every fault that the simulator has, with clients that call any node. The five
+ * properties of the paper are looked at after every step; then everything is healed, every node must catch up within a
+ * bound, and what the clients saw must be linearizable.
  */
 
+/** What a scenario is made of. */
 interface Plan {
   readonly name: string;
   readonly nodes: readonly string[];
+  /** The first voters. Where they are not all, the membership changes all the time. */
   readonly founders: readonly string[];
   readonly network: 'stream' | 'datagram';
 }
 
-/** Mean milliseconds between two faults of a kind; none where it is infinite. */
-interface Weather {
-  readonly crash: number;
-  readonly crashLeader: number;
-  readonly pause: number;
-  readonly partition: number;
-  readonly oneWay: number;
-  readonly clog: number;
-  readonly diskErrors: number;
-  readonly diskFull: number;
-  readonly membership: number;
-  readonly transfer: number;
-  readonly snapshot: number;
-  readonly jumpClock: number;
-}
-
-const FAULTY_MS = 4_000;
+const FAULTS_MS = 4_000;
 const PROGRESS_MS = 20_000;
 const CLIENTS = 4;
 const KEYS = 3;
-/** The ratio of the fastest to the slowest clock is below the bound that leases are told. */
-const DRIFT_PPM = 20_000;
-const DRIFT_BOUND = 1.05;
+/** The nemesis lets clocks drift by a tenth either way. */
+const DRIFT_BOUND = 1.25;
 
-export const scenarios: readonly Scenario[] = [
-  plan({ name: 'raft-3', nodes: ids(3), founders: ids(3), network: 'stream' }),
-  plan({ name: 'raft-5', nodes: ids(5), founders: ids(5), network: 'datagram' }),
-  plan({ name: 'raft-5-membership', nodes: ids(5), founders: ids(3), network: 'stream' }),
+const COMMON: readonly FaultName[] = [
+  'crash',
+  'kill',
+  'pause',
+  'partition',
+  'bridge',
+  'isolate',
+  'clog',
+  'clock-jump',
+  'clock-drift',
+  'disk-error',
+  'disk-full',
+  'sync-error',
 ];
 
-function plan(of: Plan): Scenario {
-  return {
-    name: of.name,
+const PLANS: readonly Plan[] = [
+  { name: 'raft-3', nodes: ids(3), founders: ids(3), network: 'stream' },
+  { name: 'raft-5', nodes: ids(5), founders: ids(5), network: 'datagram' },
+  { name: 'raft-5-membership', nodes: ids(5), founders: ids(3), network: 'stream' },
+];
+
+/** The scenarios, over cores of this make. */
+export function stackScenarios(create: typeof createRaft): Scenario[] {
+  return PLANS.map((plan) => ({
+    name: plan.name,
     options: {
-      network: { kind: of.network, sessionTimeoutMs: 300 },
-      clock: { maxSkewMs: 500, maxDriftPpm: DRIFT_PPM },
+      network: { kind: plan.network, sessionTimeoutMs: 300 },
+      clock: { maxSkewMs: 500 },
       disk: { maxDelayMs: 2 },
     },
-    run: (simulation) => new Run(simulation, of).run(),
-  };
+    run: (simulation) => new Run(simulation, plan, create).run(),
+  }));
 }
+
+export const scenarios: readonly Scenario[] = stackScenarios(createRaft);
 
 class Run {
   readonly stack: Stack;
-  readonly history = new KvHistory();
-  readonly #weather: Weather;
+  readonly history: History<MapInput, RegisterOutput>;
+  readonly #plan: Plan;
   readonly #leases: boolean;
-  readonly #churns: boolean;
+  readonly #random: () => number;
   #calm = false;
   #clients = CLIENTS;
   #values = 0;
 
   constructor(
     readonly simulation: Simulation,
-    { nodes, founders, network }: Plan,
+    plan: Plan,
+    create: typeof createRaft,
   ) {
-    const pick = <T>(...of: readonly T[]): T => this.#pick(of);
-    const never = Number.POSITIVE_INFINITY;
-    this.#churns = founders.length < nodes.length;
-    this.#weather = {
-      crash: pick(never, 400, 1_500),
-      crashLeader: pick(never, never, 500, 1_500),
-      pause: pick(never, 400, 1_500),
-      partition: pick(never, 400, 1_500),
-      oneWay: pick(never, 500, 2_000),
-      clog: pick(never, 500),
-      diskErrors: pick(never, never, 1_000),
-      diskFull: pick(never, never, 1_500),
-      membership: this.#churns ? pick(150, 600) : never,
-      transfer: pick(never, 300, 1_000),
-      snapshot: pick(never, 400),
-      jumpClock: pick(never, 500),
-    };
-    simulation.network.configure({
-      maxDelayMs: pick(1, 5, 20),
-      straggle: pick(0, 0.02, 0.1),
-      ...(network === 'datagram' && { loss: pick(0, 0.02, 0.2), duplicate: pick(0, 0.02, 0.2) }),
-    });
+    this.#plan = plan;
+    const { nodes, founders } = plan;
+    const draw = simulation.stream('options');
+    const pick = <T>(...of: readonly T[]): T => of[Math.floor(draw() * of.length)] as T;
     const checkQuorum = pick(true, true, true, false);
     this.#leases = checkQuorum && pick(true, false);
-    const raft: StackOptions['raft'] = {
-      electionTicks: pick(5, 10),
-      preVote: pick(true, true, false) || (this.#churns && !checkQuorum),
-      checkQuorum,
-      ...(this.#leases && { leaseDriftBound: DRIFT_BOUND }),
-      forwardProposals: pick(true, true, false),
-      maxBytesPerMessage: pick(200, 65_536),
-      maxInflightMessages: pick(2, 64),
-    };
+    this.#random = simulation.stream('clients');
+    this.history = simulation.history(mapModel);
     this.stack = new Stack(simulation, {
       nodes,
       founders,
-      raft,
+      create,
+      raft: {
+        electionTicks: pick(5, 10),
+        // A removed node that is not told so disturbs a cluster without either (dissertation, section 4.2.3).
+        preVote: pick(true, true, false) || (founders.length < nodes.length && !checkQuorum),
+        checkQuorum,
+        ...(this.#leases && { leaseDriftBound: DRIFT_BOUND }),
+        forwardProposals: pick(true, true, false),
+        maxBytesPerMessage: pick(200, 65_536),
+        maxInflightMessages: pick(2, 64),
+      },
       tickMs: pick(10, 20),
       snapshotEntries: pick(8, 40, 10_000),
       keepEntries: pick(0, 5, 50),
@@ -119,58 +118,60 @@ class Run {
 
   async run(): Promise<void> {
     const { simulation, stack } = this;
-    this.#disturb();
-    for (let client = 0; client < CLIENTS; client++) void this.#client(`c${String(client)}`);
-    await simulation.runFor(FAULTY_MS);
-    this.#calm = true;
-    for (const id of stack.options.nodes) stack.node(id).disk.capacityBytes = Number.MAX_SAFE_INTEGER;
-    simulation.heal();
-    simulation.network.configure({ maxDelayMs: 2 });
-    let written = false;
-    void this.#lastWrite().then(() => {
-      written = true;
+    const { network, nodes, founders } = this.#plan;
+    nemesis(simulation, {
+      durationMs: FAULTS_MS,
+      faults: [
+        ...COMMON,
+        ...(network === 'stream' ? (['reset'] as const) : (['loss', 'duplicate'] as const)),
+        this.#slowNetwork,
+        this.#slowDisk,
+        this.#transfer,
+        this.#snapshot,
+        ...(founders.length < nodes.length ? [this.#membership, this.#membership] : []),
+      ],
+      target: () => stack.leader(),
     });
-    void this.#leaveJoint();
-    await simulation.runUntil(() => written && this.#clients === 0 && this.#caughtUp(), PROGRESS_MS);
-    const verdict = checkLinearizable(kvModel, this.history.operations);
-    if (!verdict.linearizable) {
-      const lines = verdict.counterexample?.map((one) => JSON.stringify(one)).join('\n') ?? '';
-      simulation.fail('linearizable', `key ${verdict.partition ?? ''} is not\n${lines}`);
-    }
+    for (let client = 0; client < CLIENTS; client++) void this.#client(`c${String(client)}`);
+    await twoPhases(simulation, {
+      faultsMs: FAULTS_MS,
+      progress: () => this.#progress(),
+      withinMs: PROGRESS_MS,
+    });
   }
 
-  /** A client after the storm: the cluster must take a write. */
-  async #lastWrite(): Promise<void> {
-    for (;;) {
-      const life = this.stack.life(this.#pick(this.stack.options.nodes));
-      if (life !== undefined) {
-        const done = createKvClient(life.log).put('last', 'x', { timeoutMs: 2_000 });
-        const outcome = await Promise.race([
-          done.then(
-            () => 'ok' as const,
-            () => 'failed' as const,
-          ),
-          life.gone,
-        ]);
-        if (outcome === 'ok') return;
-      }
+  /** After the storm: the cluster takes a write, and every node that takes part comes to hold everything. */
+  async #progress(): Promise<void> {
+    this.#calm = true;
+    for (let written = false; !written || this.#clients > 0 || !this.#caughtUp();) {
+      if (!written) written = await this.#write();
+      this.#leaveJoint();
       await this.simulation.sleep(50);
     }
   }
 
-  /** A joint configuration that was asked for stays until somebody leaves it. */
-  async #leaveJoint(): Promise<void> {
-    for (;;) {
-      const life = this.stack.life(this.stack.leader());
-      const { voters, learners, outgoing } = life?.log.status().membership ?? {};
-      if (voters !== undefined && learners !== undefined && outgoing !== undefined) {
-        life?.log.changeMembership({ voters, learners }, { timeoutMs: 1_000 }).catch(() => undefined);
-      }
-      await this.simulation.sleep(500);
-    }
+  async #write(): Promise<boolean> {
+    const life = this.stack.life(this.#pick(this.stack.options.nodes));
+    if (life === undefined) return false;
+    const done = createKvClient(life.log).put('last', 'x', { timeoutMs: 2_000 });
+    return within(
+      this.simulation,
+      2_100,
+      done.then(
+        () => true,
+        () => false,
+      ),
+    ).catch(() => false);
   }
 
-  /** Every node that takes part has applied what is committed, and holds the same. */
+  /** A joint configuration that was asked for stays until somebody leaves it. */
+  #leaveJoint(): void {
+    const life = this.stack.life(this.stack.leader());
+    const { voters, learners, outgoing } = life?.log.status().membership ?? {};
+    if (voters === undefined || learners === undefined || outgoing === undefined) return;
+    life?.log.changeMembership({ voters, learners }, { timeoutMs: 1_000 }).catch(() => undefined);
+  }
+
   #caughtUp(): boolean {
     const lead = this.stack.life(this.stack.leader())?.log.status();
     if (lead === undefined || lead.commit !== lead.last || lead.membership.outgoing !== undefined)
@@ -183,156 +184,154 @@ class Run {
   async #client(name: string): Promise<void> {
     const { simulation } = this;
     while (!this.#calm) {
-      await simulation.sleep(simulation.random() * 60);
+      await simulation.sleep(this.#random() * 60);
       const life = this.stack.life(this.#pick(this.stack.options.nodes));
-      if (life !== undefined) await this.#operation(name, life);
+      // How it ended is in the history.
+      if (life !== undefined) await this.#operation(name, life).catch(() => undefined);
     }
     this.#clients--;
   }
 
-  async #operation(name: string, life: Life): Promise<void> {
-    const { simulation, history } = this;
+  async #operation(name: string, life: Life): Promise<unknown> {
+    const { simulation } = this;
+    const random = this.#random;
     // A new set of keys now and then: an open outcome overlaps with everything behind it, which makes judging slow.
-    const key = `k${String(Math.floor(simulation.nowMs / 500))}-${String(Math.floor(simulation.random() * KEYS))}`;
-    const timeoutMs = 100 + simulation.random() * 900;
+    const key = `k${String(Math.floor(simulation.nowMs / 500))}-${String(Math.floor(random() * KEYS))}`;
+    const timeoutMs = 100 + random() * 900;
     const value = ++this.#values;
-    const inSession = simulation.random() < 0.3;
-    const record = (input: KvInput, call: () => Promise<KvOutput>): Promise<void> =>
-      history.record(name, input, () =>
-        Promise.race([call(), life.gone.then((): typeof UNKNOWN => UNKNOWN)]),
-      );
-    const session = inSession ? await Promise.race([life.session, life.gone]) : undefined;
+    const [sessionDice, kindDice, leaseDice] = [random(), random(), random()];
+    const session = sessionDice < 0.3 ? await within(simulation, timeoutMs, life.session) : undefined;
     const kv = createKvClient(life.log, session?.ended.aborted === false ? session : undefined);
-    const dice = simulation.random();
-    if (dice < 0.4) {
-      const level = this.#leases && simulation.random() < 0.6 ? 'lease' : 'linearizable';
-      await record({ type: 'get', key }, async () => valueOf(await kv.get(key, { level, timeoutMs })));
-    } else if (dice < 0.7) {
-      await record({ type: 'put', key, value }, async () => {
+    // A node that dies answers nothing any more.
+    const record = (input: MapInput, call: () => Promise<RegisterOutput>): Promise<unknown> =>
+      this.history.record(name, input, () => within(simulation, timeoutMs + 50, call()));
+    if (kindDice < 0.4) {
+      const level = this.#leases && leaseDice < 0.6 ? 'lease' : 'linearizable';
+      return record({ type: 'read', key }, async () => valueOf(await kv.get(key, { level, timeoutMs })));
+    }
+    if (kindDice < 0.7) {
+      return record({ type: 'write', key, value }, async () => {
         await kv.put(key, String(value), { timeoutMs });
         return undefined;
       });
-    } else if (dice < 0.8) {
-      await record({ type: 'delete', key }, async () => {
+    }
+    if (kindDice < 0.8) {
+      return record({ type: 'remove', key }, async () => {
         await kv.delete(key, { timeoutMs });
         return undefined;
       });
-    } else {
-      const seen = kv.get(key, { level: 'stale' });
-      const item = await seen.catch(() => undefined);
-      const expected = valueOf(item);
-      await record({ type: 'cas', key, expected, value }, async () => {
-        const options = { timeoutMs, ifVersion: item?.version ?? 0 };
-        return (await kv.put(key, String(value), options)).applied;
-      });
     }
+    // Every value is written once, so that a version stands for a value.
+    const seen = await kv.get(key, { level: 'stale' });
+    return record({ type: 'cas', key, expected: valueOf(seen), value }, async () => {
+      const { applied } = await kv.put(key, String(value), { timeoutMs, ifVersion: seen?.version ?? 0 });
+      return applied;
+    });
   }
 
-  #disturb(): void {
-    const { simulation, stack } = this;
-    const { nodes } = stack.options;
-    const weather = this.#weather;
-    const any = (): string => this.#pick(nodes);
-    const shortly = (run: () => void): void => simulation.after(5 + simulation.random() * 600, run);
-    const crash = (id: string): void => {
-      stack.crash(id);
-      shortly(() => stack.restart(id));
+  /** Delays that do not multiply where two overlap: what was sent before the healing arrives soon after it. */
+  readonly #slowNetwork: FaultKind = {
+    name: 'slow network',
+    draw: ({ network }, _target, random) => {
+      const maxDelayMs = this.#drawn(random, [10, 50, 200]);
+      const straggle = this.#drawn(random, [0, 0.05]);
+      return {
+        name: `delays of up to ${String(maxDelayMs)} ms`,
+        begin: () => network.disturb({ maxDelayMs, straggle }),
+      };
+    },
+  };
+
+  readonly #slow = new Set<string>();
+  readonly #slowDisk: FaultKind = {
+    name: 'slow disk',
+    draw: (_simulation, target, random) => {
+      const slowdown = this.#drawn(random, [10, 100]);
+      return {
+        name: `disk ${String(slowdown)} times slower`,
+        begin: (show) => {
+          const id = target.id();
+          if (this.#slow.has(id)) return undefined;
+          show(`disk of ${id} ${String(slowdown)} times slower`);
+          this.#slow.add(id);
+          const undo = this.stack.node(id).disk.disturb({ slowdown });
+          return () => {
+            this.#slow.delete(id);
+            undo();
+          };
+        },
+      };
+    },
+  };
+
+  readonly #transfer: FaultKind = {
+    name: 'transfer',
+    draw: (_simulation, _target, random) => {
+      const to = this.#drawn(random, this.stack.options.nodes);
+      return this.#once(`hand leadership to ${to}`, ({ log }) =>
+        log.transferLeadership(to, { timeoutMs: 500 }),
+      );
+    },
+  };
+
+  readonly #snapshot: FaultKind = {
+    name: 'snapshot',
+    draw: (_simulation, _target, random) => {
+      const id = this.#drawn(random, this.stack.options.nodes);
+      return this.#once(`snapshot of ${id}`, ({ log }) => log.snapshot(), id);
+    },
+  };
+
+  readonly #membership: FaultKind = {
+    name: 'membership',
+    draw: (_simulation, _target, random) => {
+      const shuffled = this.stack.options.nodes
+        .map((id) => ({ id, at: random() }))
+        .sort((one, other) => one.at - other.at)
+        .map(({ id }) => id);
+      const voters = shuffled.slice(0, 1 + Math.floor(random() * shuffled.length));
+      const rest = shuffled.slice(voters.length);
+      const learners = rest.slice(0, Math.floor(random() * (rest.length + 1)));
+      const explicit = random() < 0.2;
+      return this.#once(`voters ${voters.join()}, learners ${learners.join()}`, ({ log }) => {
+        const outgoing = explicit ? { outgoing: log.status().membership.voters } : {};
+        return log.changeMembership({ voters, learners, ...outgoing }, { timeoutMs: 2_000 });
+      });
+    },
+  };
+
+  /** Something that is asked of a node, of the leader unless told otherwise, whether it comes about or not. */
+  #once(name: string, run: (life: Life) => Promise<unknown>, id?: string): ReturnType<FaultKind['draw']> {
+    return {
+      name,
+      begin: () => {
+        const life = this.stack.life(id ?? this.stack.leader());
+        if (life !== undefined) run(life).catch(() => undefined);
+        return undefined;
+      },
     };
-    this.#every(weather.crash, () => crash(any()));
-    this.#every(weather.crashLeader, () => crash(stack.leader() ?? any()));
-    this.#every(weather.pause, () => {
-      const node = stack.node(simulation.random() < 0.5 ? (stack.leader() ?? any()) : any());
-      node.pause();
-      shortly(() => node.resume());
-    });
-    this.#every(weather.partition, () => {
-      const sides: [string[], string[]] = [[], []];
-      for (const id of nodes) sides[simulation.random() < 0.5 ? 0 : 1].push(id);
-      shortly(simulation.network.partition(sides));
-    });
-    this.#every(weather.oneWay, () => {
-      const [from, to] = [any(), any()];
-      if (from !== to) shortly(simulation.network.block(from, to));
-    });
-    this.#every(weather.clog, () => {
-      const before = simulation.network.faults;
-      if (this.#calm) return;
-      simulation.network.configure({ maxDelayMs: 100 });
-      simulation.after(100, () => {
-        simulation.network.configure({
-          maxDelayMs: this.#calm ? 2 : before.maxDelayMs === 100 ? 5 : before.maxDelayMs,
-        });
-      });
-    });
-    this.#every(weather.diskErrors, () => {
-      const id = any();
-      stack.suspect(id);
-      stack.node(id).disk.failing = true;
-      simulation.after(simulation.random() * 200, () => {
-        stack.node(id).disk.failing = false;
-      });
-    });
-    this.#every(weather.diskFull, () => {
-      const id = any();
-      const { disk } = stack.node(id);
-      stack.suspect(id);
-      disk.capacityBytes = disk.usedBytes + Math.floor(simulation.random() * 2_000);
-      simulation.after(simulation.random() * 400, () => {
-        disk.capacityBytes = Number.MAX_SAFE_INTEGER;
-      });
-    });
-    this.#every(weather.membership, () => this.#changeMembership());
-    this.#every(weather.transfer, () => {
-      const life = this.stack.life(stack.leader() ?? any());
-      life?.log.transferLeadership(any(), { timeoutMs: 500 }).catch(() => undefined);
-    });
-    this.#every(weather.snapshot, () => {
-      stack
-        .life(any())
-        ?.log.snapshot()
-        .catch(() => undefined);
-    });
-    this.#every(weather.jumpClock, () => {
-      stack.node(any()).jumpClock((simulation.random() - 0.5) * 2_000);
-    });
-  }
-
-  #changeMembership(): void {
-    const { simulation, stack } = this;
-    const shuffled = stack.options.nodes
-      .map((id) => ({ id, at: simulation.random() }))
-      .sort((one, other) => one.at - other.at)
-      .map(({ id }) => id);
-    const voters = shuffled.slice(0, 1 + Math.floor(simulation.random() * shuffled.length));
-    const rest = shuffled.slice(voters.length);
-    const learners = rest.slice(0, Math.floor(simulation.random() * (rest.length + 1)));
-    const life = stack.life(stack.leader());
-    const outgoing = life?.log.status().membership.voters ?? [];
-    const explicit = simulation.random() < 0.2 ? { outgoing } : {};
-    life?.log
-      .changeMembership({ voters, learners, ...explicit }, { timeoutMs: 2_000 })
-      .catch(() => undefined);
-  }
-
-  /** Again and again until it is calm, at random intervals around a mean. */
-  #every(meanMs: number, run: () => void): void {
-    if (!Number.isFinite(meanMs)) return;
-    const next = (): void => {
-      this.simulation.after((0.2 + 1.6 * this.simulation.random()) * meanMs, () => {
-        if (this.#calm) return;
-        run();
-        next();
-      });
-    };
-    next();
   }
 
   #pick<T>(from: readonly T[]): T {
-    return from[Math.floor(this.simulation.random() * from.length)] as T;
+    return this.#drawn(this.#random, from);
+  }
+
+  #drawn<T>(random: () => number, from: readonly T[]): T {
+    return from[Math.floor(random() * from.length)] as T;
   }
 }
 
-function valueOf(item: { readonly value: Uint8Array } | undefined): number | undefined {
+/** What a promise gives, or a rejection once so much virtual time has passed. */
+function within<T>(simulation: Simulation, ms: number, promise: Promise<T>): Promise<T> {
+  return Promise.race([
+    promise,
+    simulation.sleep(ms).then(() => {
+      throw new Error('no answer');
+    }),
+  ]);
+}
+
+function valueOf(item: KvItem | undefined): number | undefined {
   return item && Number(Buffer.from(item.value).toString());
 }
 

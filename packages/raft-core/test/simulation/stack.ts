@@ -1,6 +1,5 @@
 import { createFileLog } from '@quorate/durable-log/file';
-import type { ReplicatedLog, Session } from '@quorate/replicated-log';
-import { startNode } from '@quorate/replicated-log';
+import { type ReplicatedLog, type Session, startNode } from '@quorate/replicated-log';
 import type { KvAnswer, KvQuery, KvResult } from '@quorate/replicated-log/kv';
 import { createRaft, raftCodec, type RaftOptions, type RaftStatus } from '@quorate/raft-core';
 import { SimDiskError, type SimNode, type SimProcess, type Simulation } from '@quorate/simulator';
@@ -17,28 +16,24 @@ export interface StackOptions {
   readonly snapshotEntries: number;
   readonly keepEntries: number;
   readonly segmentBytes: number;
+  /** Makes the cores; another one than raft where a bug was planted into it. */
+  readonly create: typeof createRaft;
 }
 
-export type KvLog = ReplicatedLog<KvResult, KvQuery, KvAnswer, RaftStatus>;
-
-/** One life of a node. Whoever waits for it waits for `gone` too: what it had under way never settles. */
+/** One life of a node. */
 export interface Life {
-  readonly log: KvLog;
-  readonly gone: Promise<void>;
+  readonly log: ReplicatedLog<KvResult, KvQuery, KvAnswer, RaftStatus>;
   readonly session: Promise<Session<KvResult> | undefined>;
 }
 
 /**
  * The stack as it is published, on simulated machines: file logs on simulated disks, `createTransport` over the
- * simulated link, `startNode` with raft, and the key-value machine. A supervisor restarts nodes that stopped.
+ * simulated link, `startNode` with raft, and the key-value machine. A supervisor starts nodes again that gave up
+ * because of their disks; no other reason to give up is accepted.
  */
 export class Stack {
   readonly oracle = new Oracle();
-  readonly lives = new Map<string, Life>();
-  readonly counts = { crashes: 0, stops: 0, boots: 0 };
-  readonly #ends = new Map<string, () => void>();
-  /** Nodes whose disk has failed calls: an error of a start is excused. */
-  readonly #suspect = new Set<string>();
+  readonly #lives = new Map<string, Life>();
 
   constructor(
     readonly simulation: Simulation,
@@ -61,50 +56,31 @@ export class Stack {
   life(id: string | undefined): Life | undefined {
     if (id === undefined) return undefined;
     const { up, paused } = this.node(id);
-    return up && !paused ? this.lives.get(id) : undefined;
-  }
-
-  crash(id: string): void {
-    const node = this.node(id);
-    if (!node.up) return;
-    this.counts.crashes++;
-    node.resume();
-    node.crash();
-    this.lives.delete(id);
-    this.#ends.get(id)?.();
-    this.#ends.delete(id);
-  }
-
-  restart(id: string): void {
-    const node = this.node(id);
-    if (!node.up) node.start();
-  }
-
-  suspect(id: string): void {
-    this.#suspect.add(id);
+    return up && !paused ? this.#lives.get(id) : undefined;
   }
 
   /** Who leads by its own account, in the latest term. */
   leader(): string | undefined {
     let best: RaftStatus | undefined;
-    for (const { log } of this.lives.values()) {
+    for (const [id, { log }] of this.#lives) {
+      if (!this.node(id).up) continue;
       const status = log.status();
       if (status.role === 'leader' && status.term > (best?.term ?? 0)) best = status;
     }
     return best?.id;
   }
 
-  async #boot({ id, runtime, link, fileSystem }: SimProcess): Promise<void> {
-    this.counts.boots++;
+  async #boot(process: SimProcess): Promise<void> {
+    const { id, runtime, link, fileSystem } = process;
+    this.#lives.delete(id);
     const { options, oracle } = this;
-    const gone = new Promise<void>((resolve) => this.#ends.set(id, resolve));
     const voters = options.founders.includes(id) ? options.founders : [];
     const transport = createTransport(link, { runtime });
     try {
       const log = await startNode({
         core: (recovered, seed) =>
           oracle.watch(
-            createRaft({ id, seed, membership: { voters, learners: [] }, recovered, ...options.raft }),
+            options.create({ id, seed, membership: { voters, learners: [] }, recovered, ...options.raft }),
             recovered,
           ),
         codec: raftCodec({ group: 'sim' }),
@@ -125,25 +101,28 @@ export class Stack {
       });
       await transport.start();
       log.stopped.addEventListener('abort', () => {
-        this.#stopped(id, log.stopped.reason);
+        this.#gaveUp(process, log.stopped.reason);
       });
+      if (log.stopped.aborted) {
+        this.#gaveUp(process, log.stopped.reason);
+        return;
+      }
       const session = log.openSession({ timeoutMs: 3_000, ttlMs: 5_000 }).catch(() => undefined);
-      this.lives.set(id, { log, gone, session });
+      this.#lives.set(id, { log, session });
     } catch (error) {
-      this.#stopped(id, error);
+      this.#gaveUp(process, error);
     }
   }
 
-  /** A node ends by itself only where its disk failed it. */
-  #stopped(id: string, error: unknown): void {
-    this.counts.stops++;
-    if (!this.#suspect.has(id) || !isDiskError(error)) {
+  #gaveUp({ id, exit }: SimProcess, error: unknown): void {
+    if (!isDiskError(error)) {
       this.simulation.fail('node', `${id} stopped: ${describe(error)}`, error);
       return;
     }
-    this.simulation.after(20 + this.simulation.random() * 100, () => {
-      this.crash(id);
-      this.restart(id);
+    exit();
+    this.simulation.after(100, () => {
+      const node = this.node(id);
+      if (!node.up) node.start();
     });
   }
 }
