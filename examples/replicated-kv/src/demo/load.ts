@@ -1,6 +1,6 @@
 import { seededRandom, sleep, systemRuntime } from '@quorate/runtime';
+import { History, type MapInput, mapModel, type RegisterOutput } from '@quorate/simulator';
 import { call, CallError } from '../cluster/http.js';
-import type { Input, Output, Record } from './history.js';
 
 /** How the operations went. */
 export interface LoadCounts {
@@ -17,16 +17,13 @@ const KEY_MS = 1_000;
 
 /** Clients that each do one thing after the other at any node, and write down what they saw. */
 export class Load {
-  readonly history: Record[] = [];
+  readonly history = new History<MapInput, RegisterOutput>('kv', mapModel, () => systemRuntime.monotonic());
   readonly counts: LoadCounts = { ok: 0, failed: 0, unknown: 0 };
   /** How long successful operations took, in milliseconds. */
   readonly latencies: number[] = [];
   /** The write that was begun last of those that succeeded. */
   lastWrite = { beganMs: 0, endedMs: 0 };
   #values = 0;
-  /** Orders calls and answers: no two are at one time. */
-  #order = 0;
-
   constructor(
     readonly urls: readonly string[],
     readonly seed: number,
@@ -48,17 +45,17 @@ export class Load {
       const name = `client-${String(number)}`;
       const before = this.counts.failed;
       if (dice < 0.4) {
-        await this.#record(name, { type: 'get', key }, async () => {
+        await this.#record(name, { type: 'read', key }, async () => {
           const { status, body } = await call<{ value: string }>(path);
           return status === 404 ? undefined : body.value;
         });
       } else if (dice < 0.75) {
-        await this.#record(name, { type: 'put', key, value }, async () => {
+        await this.#record(name, { type: 'write', key, value }, async () => {
           await call(path, { method: 'PUT', body: { value } });
           return undefined;
         });
       } else if (dice < 0.85) {
-        await this.#record(name, { type: 'delete', key }, async () => {
+        await this.#record(name, { type: 'remove', key }, async () => {
           await call(path, { method: 'DELETE' });
           return undefined;
         });
@@ -80,34 +77,19 @@ export class Load {
     });
   }
 
-  async #record(process: string, input: Input, run: () => Promise<Output>): Promise<void> {
+  async #record(process: string, input: MapInput, run: () => Promise<RegisterOutput>): Promise<void> {
     const began = systemRuntime.monotonic();
-    const invokedAt = ++this.#order;
     try {
-      const output = await run();
-      this.history.push({ process, input, invokedAt, returnedAt: ++this.#order, outcome: 'ok', output });
+      await this.history.record(process, input, run);
       this.counts.ok++;
       const now = systemRuntime.monotonic();
       this.latencies.push(now - began);
-      if (input.type !== 'get' && began > this.lastWrite.beganMs)
+      if (input.type !== 'read' && began > this.lastWrite.beganMs)
         this.lastWrite = { beganMs: began, endedMs: now };
     } catch (error) {
       if (!(error instanceof CallError)) throw error;
       if (error.definite) this.counts.failed++;
-      else {
-        this.counts.unknown++;
-        // A read whose answer was lost says nothing.
-        if (input.type === 'get') return;
-        const never = Number.POSITIVE_INFINITY;
-        this.history.push({
-          process,
-          input,
-          invokedAt,
-          returnedAt: never,
-          outcome: 'unknown',
-          output: undefined,
-        });
-      }
+      else this.counts.unknown++;
     }
   }
 }

@@ -151,7 +151,8 @@ class Run {
   }
 
   async #write(): Promise<boolean> {
-    const life = this.stack.life(this.#pick(this.stack.options.nodes));
+    // Nodes that were removed know nobody to ask.
+    const life = this.stack.life(this.stack.leader());
     if (life === undefined) return false;
     const done = createKvClient(life.log).put('last', 'x', { timeoutMs: 2_000 });
     return within(
