@@ -8,7 +8,8 @@ export type LockErrorCode =
   | 'LOCK_DEADLOCK'
   | 'LOCK_BACKEND'
   | 'LOCK_CLOSED'
-  | 'LOCK_UNSUPPORTED';
+  | 'LOCK_UNSUPPORTED'
+  | 'LOCK_STALE_FENCE';
 
 /** The base of what goes wrong with a lock. */
 export class LockError extends QuorateError {
@@ -121,5 +122,25 @@ export class LockUnsupportedError extends LockError {
 
   constructor(backend: string, what: string) {
     super('LOCK_UNSUPPORTED', undefined, `the backend ${describeValue(backend)} has no ${what}`);
+  }
+}
+
+/**
+ * What a lock protects has seen a higher fence: whoever writes with this one is a former holder. Let it roll back the
+ * transaction. Code `LOCK_STALE_FENCE`.
+ */
+export class StaleFenceError extends LockError {
+  static override readonly brand: string = '@quorate/distributed-lock#StaleFenceError';
+
+  /** The fence that was refused. */
+  readonly fence: number;
+
+  constructor(key: string, fence: number) {
+    super(
+      'LOCK_STALE_FENCE',
+      key,
+      `fence ${String(fence)} of ${describeValue(key)} is stale: a later holder of the lock has written already`,
+    );
+    this.fence = fence;
   }
 }

@@ -26,6 +26,7 @@ export {
   LockTimeoutError,
   LockUnsupportedError,
   type LossReason,
+  StaleFenceError,
 } from './errors.js';
 export {
   type AcquiredEvent,

@@ -11,7 +11,8 @@ import type {
   RenewResult,
 } from '../contract.js';
 
-interface Claim {
+/** One that holds a key, or waits for it. */
+export interface TableClaim {
   readonly owner: string;
   mode: LockMode;
   readonly permits: number;
@@ -22,6 +23,14 @@ interface Claim {
   fence: number;
   /** A shared holder that waits to become exclusive. */
   upgrading: boolean;
+}
+
+type Claim = TableClaim;
+
+/** All that a table knows of one key. */
+export interface KeyState {
+  readonly holders: readonly TableClaim[];
+  readonly queue: readonly TableClaim[];
 }
 
 interface Lock {
@@ -61,6 +70,25 @@ export class LockTable {
   #handOvers: HandOver[] = [];
   /** No claim expires before this. */
   #nextMs = Number.POSITIVE_INFINITY;
+
+  /** The highest fence that was given out. */
+  get fence(): number {
+    return this.#fence;
+  }
+
+  /** What it knows of a key, for {@link LockTable.load}. */
+  dump(key: string): KeyState {
+    const { holders, queue } = this.#locks.get(key) ?? { holders: new Map<string, Claim>(), queue: [] };
+    return { holders: [...holders.values()], queue: [...queue] };
+  }
+
+  /** Goes on from what another table knew of a key; every fence to come is above `fence`. */
+  load(key: string, { holders, queue }: KeyState, fence: number): void {
+    this.#fence = Math.max(this.#fence, fence);
+    for (const { expiresAtMs } of [...holders, ...queue]) this.#nextMs = Math.min(this.#nextMs, expiresAtMs);
+    const held = new Map(holders.map((claim) => [claim.owner, { ...claim }]));
+    if (held.size > 0) this.#locks.set(key, { holders: held, queue: queue.map((claim) => ({ ...claim })) });
+  }
 
   claim(request: ClaimRequest, nowMs: number): ClaimResult {
     const { key, owner, mode, permits, total, leaseMs, wait } = request;

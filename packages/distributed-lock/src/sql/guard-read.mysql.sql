@@ -1,0 +1,7 @@
+select
+  fence
+from
+  quorate_lock_guard
+where
+  `key` = ?
+for update

@@ -1,0 +1,18 @@
+create table if not exists quorate_lock (
+  `key` varbinary(255) not null primary key,
+  fence bigint not null,
+  state longtext character set ascii not null,
+  changed_at timestamp(6) not null
+) engine = InnoDB;
+
+create table if not exists quorate_lock_floor (
+  id integer not null primary key,
+  fence bigint not null
+) engine = InnoDB;
+
+insert ignore into quorate_lock_floor values (1, 0);
+
+create table if not exists quorate_lock_guard (
+  `key` varbinary(255) not null primary key,
+  fence bigint not null
+) engine = InnoDB;

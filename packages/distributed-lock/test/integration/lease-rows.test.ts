@@ -1,0 +1,81 @@
+import { lockConformance } from '@quorate/distributed-lock/conformance';
+import * as mysql from '@quorate/distributed-lock/mysql';
+import * as postgres from '@quorate/distributed-lock/postgres';
+import { type PgListener, pgListener } from '@quorate/sql/pg';
+import { freshDatabase, isolated } from '@quorate/testing';
+import { afterAll, beforeAll, describe, it } from 'vitest';
+import { guardedBy, LEASE_MS, migrateLocks, mysqlClient, pgClient, sqlWorld } from './sql-worlds.js';
+
+const onPostgres = await freshDatabase('postgres');
+const onMysql = await freshDatabase('mysql');
+/** Restarted while the kit runs, so that it is nobody else's. */
+const restarted = await isolated('postgres');
+const listeners = new Map<unknown, PgListener>();
+
+beforeAll(async () => {
+  for (const client of [pgClient(onPostgres.url), pgClient(restarted.url), mysqlClient(onMysql.url)]) {
+    await migrateLocks(client.db);
+    await client.end();
+  }
+});
+afterAll(async () => {
+  await onPostgres.drop();
+  await onMysql.drop();
+  await restarted.stop();
+});
+
+lockConformance({
+  name: 'lease rows in PostgreSQL, with a listener',
+  capabilities: postgres.notifiedLeaseRowsCapabilities,
+  setup: () =>
+    Promise.resolve(
+      sqlWorld({
+        connect: () => pgClient(onPostgres.url),
+        backend(client) {
+          const listener = pgListener(client.pool);
+          listeners.set(client, listener);
+          return postgres.leaseRowBackend(client.db, { listener });
+        },
+        leave: async (client) => listeners.get(client)?.close(),
+        guarded: guardedBy(postgres.fenceGuard),
+      }),
+    ),
+  runner: { describe, it },
+  leaseMs: LEASE_MS,
+  impossible: { restart: 'this server is shared; the same rows without a listener are restarted' },
+});
+
+lockConformance({
+  name: 'lease rows in PostgreSQL',
+  capabilities: postgres.leaseRowsCapabilities,
+  setup: () =>
+    Promise.resolve(
+      sqlWorld({
+        connect: () => pgClient(restarted.url),
+        backend: ({ db }) => postgres.leaseRowBackend(db),
+        guarded: guardedBy(postgres.fenceGuard),
+        async restart() {
+          await restarted.kill();
+          await restarted.restart();
+        },
+      }),
+    ),
+  runner: { describe, it },
+  leaseMs: LEASE_MS,
+});
+
+lockConformance({
+  name: 'lease rows in MariaDB',
+  capabilities: mysql.leaseRowsCapabilities,
+  setup: () =>
+    Promise.resolve(
+      sqlWorld({
+        connect: () => mysqlClient(onMysql.url),
+        backend: ({ db }) => mysql.leaseRowBackend(db),
+        guarded: guardedBy(mysql.fenceGuard),
+      }),
+    ),
+  runner: { describe, it },
+  leaseMs: LEASE_MS,
+  impossible: { restart: 'this server is shared' },
+});
