@@ -1,5 +1,5 @@
 import { LockBackendError } from '@quorate/distributed-lock';
-import { InvalidOptionError } from '@quorate/runtime';
+import { describeValue, InvalidOptionError } from '@quorate/runtime';
 import type { Redis } from 'ioredis';
 import type { RedisClient } from './scripts.js';
 
@@ -22,16 +22,15 @@ export function clientOption(option: string, value: unknown, cluster: boolean): 
   };
   if (typeof value !== 'object' || value === null) throw new InvalidOptionError(option, value, wanted);
   const client = value as Looks;
-  const { name } = value.constructor;
   if (client.isPipeline === true) refuse('a pipeline, whose commands are sent later');
   if (typeof client.evalsha !== 'function' || typeof client.duplicate !== 'function') {
-    refuse(typeof client.isOpen === 'boolean' ? 'a client of the package "redis"' : `an object of ${name}`);
+    refuse(typeof client.isOpen === 'boolean' ? 'a client of node-redis' : describeValue(value));
   }
   if (client.isCluster === true && !cluster)
     refuse('a Cluster, which is one system: its nodes do not fail independently');
   if (client.mode !== undefined && client.mode !== 'normal')
     refuse(`a client in ${client.mode} mode, which takes no commands`);
-  if (client.status === 'end') refuse('a closed client (status "end")');
+  if (client.status === 'end') refuse('a closed client, of status end');
   return value as RedisClient;
 }
 
@@ -40,7 +39,7 @@ export function assertOpen(client: RedisClient, key: string): void {
   if (client.status === 'end')
     throw new LockBackendError(
       key,
-      `the client of ${addressOf(client)} was closed (status "end"); nothing was sent`,
+      `the client of ${addressOf(client)} was closed, its status is end; nothing was sent`,
     );
 }
 
