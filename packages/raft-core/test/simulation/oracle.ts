@@ -21,17 +21,20 @@ interface Committed {
 
 /**
  * Watches every node of a cluster and knows what none of them may do: the five properties of Figure 3 of the raft
- * paper, looked at after every step of every core, and that state machines answer alike. What it finds first is in
+ * paper, looked at after every step of every core, that reads see what was committed, and that state machines answer
+ * alike. What it finds first is in
  * {@link Oracle.violation}.
  */
 export class Oracle {
   violation: { readonly property: string; readonly what: string } | undefined;
-  readonly counts = { elections: 0, committed: 0, installed: 0, truncated: 0, configurations: 0 };
+  readonly counts = { elections: 0, committed: 0, installed: 0, truncated: 0, configurations: 0, reads: 0 };
   readonly #leaders = new Map<Term, string>();
   /** By index and term: the content, and the term of the entry before. Log Matching follows by induction. */
   readonly #entries = new Map<string, { readonly digest: string; readonly prevTerm: Term | undefined }>();
   readonly #committed: Committed[] = [];
   readonly #results: string[] = [];
+  /** Read barriers that are open, with what was committed when they were asked for. */
+  readonly #reads = new Map<string, Index>();
 
   /** The index of the last entry that is known to be committed. */
   get committed(): Index {
@@ -51,7 +54,15 @@ export class Oracle {
       led: undefined,
     };
     for (const entry of entries) if (entry.index > mirror.base.index) this.#append(core.id, mirror, entry);
-    return new WatchedCore(core, (effects) => this.#took(core, mirror, effects));
+    return new WatchedCore(core, {
+      took: (effects) => {
+        this.#took(core, mirror, effects);
+      },
+      asked: (id) => {
+        // A barrier that is asked for again keeps what was true when its user called.
+        if (!this.#reads.has(id)) this.#reads.set(id, this.committed);
+      },
+    });
   }
 
   /** A key-value machine whose answers must be those of every other node. */
@@ -92,6 +103,18 @@ export class Oracle {
       mirror.terms.length = Math.max(0, persist.truncateFrom - 1 - mirror.base.index);
     }
     for (const entry of persist?.entries ?? []) this.#append(id, mirror, entry);
+    for (const result of effects.results) {
+      const floor = this.#reads.get(result.id);
+      if (!result.ok || floor === undefined) continue;
+      this.#reads.delete(result.id);
+      this.counts.reads++;
+      if (result.index < floor) {
+        this.#report(
+          'Linearizable reads',
+          `${id} may read at ${String(result.index)}; ${String(floor)} was committed before it asked`,
+        );
+      }
+    }
     for (const entry of committed) this.#commit(id, term, entry);
     if (role === 'leader') this.#leads(id, term, last, mirror);
     else mirror.led = undefined;
@@ -183,13 +206,13 @@ class WatchedMachine extends KvMachine {
   }
 }
 
-/** Hands everything on, and shows what was taken. */
+/** Hands everything on, and shows what was asked and what was taken. */
 class WatchedCore implements ConsensusCore<RaftMessage, RaftStatus> {
   readonly id: string;
 
   constructor(
     readonly core: RaftCore,
-    readonly took: (effects: Effects<RaftMessage>) => void,
+    readonly watcher: { took(effects: Effects<RaftMessage>): void; asked(id: string): void },
   ) {
     this.id = core.id;
   }
@@ -198,7 +221,6 @@ class WatchedCore implements ConsensusCore<RaftMessage, RaftStatus> {
   tick: RaftCore['tick'] = () => this.core.tick();
   step: RaftCore['step'] = (...given) => this.core.step(...given);
   propose: RaftCore['propose'] = (...given) => this.core.propose(...given);
-  readBarrier: RaftCore['readBarrier'] = (...given) => this.core.readBarrier(...given);
   changeMembership: RaftCore['changeMembership'] = (...given) => this.core.changeMembership(...given);
   transferLeadership: RaftCore['transferLeadership'] = (...given) => this.core.transferLeadership(...given);
   reportUnreachable: RaftCore['reportUnreachable'] = (...given) => this.core.reportUnreachable(...given);
@@ -211,9 +233,14 @@ class WatchedCore implements ConsensusCore<RaftMessage, RaftStatus> {
   compact: RaftCore['compact'] = (...given) => this.core.compact(...given);
   status: RaftCore['status'] = () => this.core.status();
 
+  readBarrier(...given: Parameters<RaftCore['readBarrier']>): void {
+    this.watcher.asked(given[0]);
+    this.core.readBarrier(...given);
+  }
+
   takeEffects(): Effects<RaftMessage> {
     const effects = this.core.takeEffects();
-    this.took(effects);
+    this.watcher.took(effects);
     return effects;
   }
 }

@@ -2,7 +2,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { createRaft as CreateRaft } from '@quorate/raft-core';
+import { runSeeds } from '@quorate/simulator';
 import { CALM, Cluster, type ClusterOptions, swarm, Violation } from './cluster.js';
+import { stackScenarios } from './stack.scenario.js';
 
 /**
  * A simulation is worth what it finds. Each of the five classic bugs (an entry of an old term that is committed, a vote
@@ -105,6 +107,17 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** A copy of the sources with the bug in it. */
+async function plant({ file, find, replace }: Planted, name: string): Promise<typeof CreateRaft> {
+  const copy = join(folder, name);
+  cpSync(join(root, 'src'), copy, { recursive: true });
+  const source = readFileSync(join(copy, file), 'utf8');
+  expect(source.split(find), 'the line to plant the bug in').toHaveLength(2);
+  writeFileSync(join(copy, file), source.replace(find, replace));
+  const { createRaft } = (await import(join(copy, 'index.ts'))) as { createRaft: typeof CreateRaft };
+  return createRaft;
+}
+
 /** Runs seeds until one reports a violation. */
 function firstFinding(
   create: typeof CreateRaft,
@@ -126,13 +139,7 @@ describe('planted bugs are found', () => {
   it.each([...BUGS, ...OWN].map((planted, at) => [planted.bug, planted.seeds, planted, at] as const))(
     '%s: within %i seeds',
     async (_bug, _seeds, planted, at) => {
-      const copy = join(folder, String(at));
-      cpSync(join(root, 'src'), copy, { recursive: true });
-      const file = join(copy, planted.file);
-      const source = readFileSync(file, 'utf8');
-      expect(source.split(planted.find), 'the line to plant the bug in').toHaveLength(2);
-      writeFileSync(file, source.replace(planted.find, planted.replace));
-      const { createRaft } = (await import(join(copy, 'index.ts'))) as { createRaft: typeof CreateRaft };
+      const createRaft = await plant(planted, String(at));
       const finding = firstFinding(createRaft, planted);
       expect(finding?.message).toMatch(planted.found);
       console.log(
@@ -148,5 +155,22 @@ describe('planted bugs are found', () => {
     console.log(
       `skipped vote sync: seed ${String(finding?.seed)}: ${String(finding?.message.split('\n')[0])}`,
     );
+  });
+});
+
+describe('the whole stack finds a planted bug too', () => {
+  it.each([
+    ['a quorum', 'raft-5', 10, /Election Safety|State Machine Safety|Leader Completeness/],
+    ['a voter', 'raft-5', 20, /State Machine Safety|Leader Completeness/],
+    ['a read id', 'raft-3', 60, /Linearizable reads|linearizable/],
+  ])('%s, in %s: within %i seeds', async (bug, name, count, found) => {
+    const planted = BUGS.find((one) => one.bug.startsWith(bug));
+    if (planted === undefined) throw new Error(`no bug begins with ${bug}`);
+    const createRaft = await plant(planted, `stack-${name}-${String(count)}`);
+    const scenario = stackScenarios(createRaft).find((one) => one.name === name);
+    if (scenario === undefined) throw new Error(`no scenario ${name}`);
+    const last = (await runSeeds(scenario, { from: 1, count })).at(-1);
+    expect(String(last?.failure)).toMatch(found);
+    console.log(`${planted.bug}: ${name}, seed ${String(last?.seed)}: ${String(last?.failure)}`);
   });
 });

@@ -37,7 +37,7 @@ describe('raft under faults', () => {
     [7, true],
   ])('%i nodes, membership changes %s', (size, membership) => {
     const from = Number(process.env['SEED'] ?? 1);
-    const seeds = Number(process.env['SEEDS'] ?? 300);
+    const seeds = Number(process.env['SEEDS'] ?? 400);
     for (let seed = from; seed < from + seeds; seed++) run(seed, size, membership);
     console.log(JSON.stringify(totals));
     expect(totals.crashes).toBeGreaterThan(0);

@@ -2,7 +2,7 @@ import { checkSeeds } from '@quorate/simulator';
 import { describe, expect, it } from 'vitest';
 import { scenarios } from './stack.scenario.js';
 
-const SEEDS = 150;
+const SEEDS = 250;
 
 /** Runs the same seeds every time; `npm run simulate -- --scenario raft-3 --seeds 10000` runs more. */
 describe('the whole stack under faults', () => {
