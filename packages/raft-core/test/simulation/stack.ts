@@ -1,7 +1,7 @@
 import { createFileLog } from '@quorate/durable-log/file';
 import { type ReplicatedLog, type Session, startNode } from '@quorate/replicated-log';
 import type { KvAnswer, KvQuery, KvResult } from '@quorate/replicated-log/kv';
-import { createRaft, raftCodec, type RaftOptions, type RaftStatus } from '@quorate/raft-core';
+import { type createRaft, raftCodec, type RaftOptions, type RaftStatus } from '@quorate/raft-core';
 import { SimDiskError, type SimNode, type SimProcess, type Simulation } from '@quorate/simulator';
 import { createTransport } from '@quorate/transport';
 import { Oracle } from './oracle.js';
@@ -114,12 +114,13 @@ export class Stack {
     }
   }
 
-  #gaveUp({ id, exit }: SimProcess, error: unknown): void {
+  #gaveUp(process: SimProcess, error: unknown): void {
+    const { id } = process;
     if (!isDiskError(error)) {
       this.simulation.fail('node', `${id} stopped: ${describe(error)}`, error);
       return;
     }
-    exit();
+    process.exit();
     this.simulation.after(100, () => {
       const node = this.node(id);
       if (!node.up) node.start();
