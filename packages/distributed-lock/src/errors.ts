@@ -9,7 +9,8 @@ export type LockErrorCode =
   | 'LOCK_BACKEND'
   | 'LOCK_CLOSED'
   | 'LOCK_UNSUPPORTED'
-  | 'LOCK_STALE_FENCE';
+  | 'LOCK_STALE_FENCE'
+  | 'LOCK_VERSION_CONFLICT';
 
 /** The base of what goes wrong with a lock. */
 export class LockError extends QuorateError {
@@ -142,5 +143,22 @@ export class StaleFenceError extends LockError {
       `fence ${String(fence)} of ${describeValue(key)} is stale: a later holder of the lock has written already`,
     );
     this.fence = fence;
+  }
+}
+
+/** Somebody else wrote the row first, each time. Nothing was written. Code `LOCK_VERSION_CONFLICT`. */
+export class VersionConflictError extends LockError {
+  static override readonly brand: string = '@quorate/distributed-lock#VersionConflictError';
+
+  /** How often it was tried. */
+  readonly attempts: number;
+
+  constructor(row: string, attempts: number) {
+    super(
+      'LOCK_VERSION_CONFLICT',
+      row,
+      `${row} was changed by somebody else in each of ${String(attempts)} attempts; a lower pessimisticAfter locks it earlier`,
+    );
+    this.attempts = attempts;
   }
 }

@@ -27,6 +27,7 @@ export {
   LockUnsupportedError,
   type LossReason,
   StaleFenceError,
+  VersionConflictError,
 } from './errors.js';
 export {
   type AcquiredEvent,

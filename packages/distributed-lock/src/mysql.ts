@@ -11,6 +11,7 @@ export {
 } from './lease-rows.js';
 export { lockMigrations } from './lock-sql.js';
 export { namedLockBackend, namedLockCapabilities, type NamedLocksOptions } from './mysql-session.js';
+export { type RowFilter, type RowLockOptions, type TableName, withRowLock } from './row-lock.js';
 export type { SessionLocksOptions } from './session-locks.js';
 
 /**

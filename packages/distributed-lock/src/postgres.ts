@@ -14,6 +14,8 @@ export {
 } from './lease-rows.js';
 export { lockMigrations } from './lock-sql.js';
 export { sessionLockBackend, sessionLockCapabilities } from './postgres-session.js';
+export { type RowFilter, type RowLockOptions, type TableName, withRowLock } from './row-lock.js';
+export { transactionLock, type TransactionLockOptions } from './transaction-lock.js';
 export type { SessionLocksOptions } from './session-locks.js';
 export { advisoryId } from './core/advisory-id.js';
 
