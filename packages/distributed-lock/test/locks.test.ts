@@ -162,6 +162,18 @@ describe('a lease', () => {
   });
 });
 
+it('lets any number wait at once, without a warning of too many listeners', async () => {
+  const warnings: Error[] = [];
+  const hear = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', hear);
+  const locks = open();
+  const uses = Array.from({ length: 30 }, () => locks.using('k', () => Promise.resolve()));
+  await settle(Promise.all(uses));
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('warning', hear);
+  expect(warnings).toEqual([]);
+});
+
 describe('using', () => {
   it('keeps the result when only the release failed, and tells that on the channel', async () => {
     const failures: string[] = [];
