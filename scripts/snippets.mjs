@@ -1,6 +1,6 @@
 // The TypeScript snippets of a Markdown file, as programs. A block fenced as ```ts runs as printed; one fenced as
 // ```ts no-run is a signature or a fragment.
-import { freshDatabase, service } from '@quorate/testing';
+import { freshDatabase, isolated, service } from '@quorate/testing';
 import ts from 'typescript';
 
 /** The runnable snippets of a page: their code and the line on which each begins. */
@@ -58,6 +58,9 @@ const SERVERS = {
   DATABASE_URL: async () => (await freshDatabase('postgres')).url,
   MYSQL_URL: async () => (await freshDatabase('mysql')).url,
   REDIS_URL: () => service('redis'),
+  // Three that are independent of each other; they end with this process.
+  REDIS_URLS: async () =>
+    (await Promise.all([1, 2, 3].map(() => isolated('redis')))).map(({ url }) => url).join(),
   AMQP_URL: () => service('rabbitmq'),
   NATS_URL: () => service('nats'),
   MQTT_URL: () => service('mqtt'),

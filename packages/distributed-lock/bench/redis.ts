@@ -93,7 +93,7 @@ function semaphore(): Subject {
     name: 'redis-semaphore 5.8',
     waits: true,
     async acquire(key) {
-      const mutex = new Mutex(client as never, key, { lockTimeout: LEASE_MS, acquireTimeout: 60_000 });
+      const mutex = new Mutex(client, key, { lockTimeout: LEASE_MS, acquireTimeout: 60_000 });
       await mutex.acquire();
       return () => mutex.release();
     },
@@ -101,7 +101,7 @@ function semaphore(): Subject {
 }
 
 function redlock4(name: string, on: readonly { readonly port: number }[]): Subject {
-  const redlock = new Redlock4(on.map(connect) as never[], { retryCount: 10_000 });
+  const redlock = new Redlock4(on.map(connect), { retryCount: 10_000 });
   return {
     name,
     waits: true,
@@ -113,7 +113,7 @@ function redlock4(name: string, on: readonly { readonly port: number }[]): Subje
 }
 
 function redlock5(): Subject {
-  const redlock = new Redlock5([connect() as never], { retryCount: 10_000 });
+  const redlock = new Redlock5([connect()], { retryCount: 10_000 });
   redlock.on('error', () => undefined);
   return {
     name: 'redlock 5 beta',
@@ -141,14 +141,14 @@ interface Rate {
 }
 
 /** Runs `total` pairs, `width` at a time, each worker on a key of its own. */
-async function pairs({ name, acquire }: Subject, total: number, width: number): Promise<Rate> {
+async function pairs(subject: Subject, total: number, width: number): Promise<Rate> {
   let left = total;
   const cpu = process.cpuUsage();
   const start = systemRuntime.monotonic();
   await Promise.all(
     Array.from({ length: width }, async (_, worker) => {
-      const key = `${name}-${String(worker)}`;
-      while (left-- > 0) await (await acquire(key))();
+      const key = `${subject.name}-${String(worker)}`;
+      while (left-- > 0) await (await subject.acquire(key))();
     }),
   );
   const tookMs = systemRuntime.monotonic() - start;
@@ -166,15 +166,16 @@ interface HandOver {
 }
 
 /** Lets waiters queue behind a holder, one after the other, and then pass the lock from hand to hand. */
-async function handOver({ name, acquire }: Subject, round: number): Promise<HandOver> {
+async function handOver(subject: Subject, round: number): Promise<HandOver> {
+  const { name } = subject;
   const key = `${name}-hand-over-${String(round)}`;
-  const release = await acquire(key);
+  const release = await subject.acquire(key);
   const order: number[] = [];
   const gaps: number[] = [];
   let freeAtMs = 0;
   const waits = Array.from({ length: WAITERS }, async (_, place) => {
     await sleep(systemRuntime, place * 3);
-    const give = await acquire(key);
+    const give = await subject.acquire(key);
     const nowMs = systemRuntime.monotonic();
     gaps.push(nowMs - freeAtMs);
     order.push(place);
@@ -263,6 +264,6 @@ for (const [name, all] of passes) {
   );
 }
 
-for (const { close } of subjects) await close?.();
+for (const subject of subjects) await subject.close?.();
 for (const connection of connections) connection.disconnect();
 await Promise.all(servers.map((one) => one.stop()));
