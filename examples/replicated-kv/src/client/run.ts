@@ -171,7 +171,9 @@ class Client {
       try {
         return await call<T>(`${url}${path}`, options);
       } catch (error) {
-        if (!(error instanceof CallError) || !error.definite) throw error;
+        // A read may be asked again whatever became of it.
+        const harmless = error instanceof CallError && (error.definite || options?.method === undefined);
+        if (!harmless) throw error;
         last = error;
       }
     }
