@@ -1,5 +1,20 @@
 // Written by `npm run embed` from src/lua/. Edit those files.
 export const lua = {
+  'redis-claim-free': `-- The short way of a claim: nobody has the key, so nobody waits either. What else there is needs the rest.
+do
+  local stored = redis.call('GET', KEYS[1])
+  local state = stored and cmsgpack.unpack(stored) or { 0 }
+  if #state == 1 then
+    local clock = redis.call('TIME')
+    local now = clock[1] * 1000000 + clock[2]
+    local leaseMs = tonumber(ARGV[5])
+    local fence = math.max(state[1] + 1, now)
+    state[1] = fence
+    state[2] = { ARGV[1], ARGV[2], tonumber(ARGV[3]), fence, now + leaseMs * 1000, false, leaseMs }
+    redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', leaseMs + 86400000)
+    return fence
+  end
+end`,
   'redis-claim': `-- ARGV: owner, mode, permits, total, leaseMs, inbox ('': does not wait)
 -- Returns the fence of the grant, 0 for busy, -1 for waiting.
 local owner, mode, inbox = ARGV[1], ARGV[2], ARGV[6]
@@ -198,6 +213,18 @@ if #state > 1 then
     if state[i][5] <= now then
       table.remove(state, i)
       changed = true
+    end
+  end
+end`,
+  'redis-release-sole': `-- The short way of a release: by the only holder, with nobody waiting.
+do
+  local stored = redis.call('GET', KEYS[1])
+  local state = stored and cmsgpack.unpack(stored)
+  if state and #state == 2 and state[2][1] == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then
+    local clock = redis.call('TIME')
+    if state[2][5] > clock[1] * 1000000 + clock[2] then
+      redis.call('SET', KEYS[1], cmsgpack.pack({ state[1] }), 'PX', 86400000)
+      return 1
     end
   end
 end`,
