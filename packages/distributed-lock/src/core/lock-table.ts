@@ -76,6 +76,11 @@ export class LockTable {
     return this.#fence;
   }
 
+  /** The keys of which it knows something. */
+  keys(): Iterable<string> {
+    return this.#locks.keys();
+  }
+
   /** What it knows of a key, for {@link LockTable.load}. */
   dump(key: string): KeyState {
     const { holders, queue } = this.#locks.get(key) ?? { holders: new Map<string, Claim>(), queue: [] };
