@@ -112,7 +112,14 @@ export class LockStack {
   async #boot(process: SimProcess): Promise<void> {
     const { options, simulation } = this;
     const { id, runtime, link, fileSystem } = process;
-    const exit = (): void => process.exit();
+    // A node gives up when its disk fails it; its supervisor starts it again.
+    const exit = (): void => {
+      process.exit();
+      simulation.after(50, () => {
+        const node = simulation.nodes.get(id);
+        if (node?.up === false) node.start();
+      });
+    };
     const client = `${id}.${String(++this.#boots)}`;
     this.lives.delete(id);
     const machine = new ReplicatedLockMachine();
@@ -145,7 +152,6 @@ export class LockStack {
       });
       const space = replicatedLockSpace({ log, machine, runtime: options.observer?.(runtime) ?? runtime });
       await transport.start();
-      // A disk that failed it ends a node; whoever repairs the disk starts it again.
       log.stopped.addEventListener('abort', exit);
       const backend = options.spoil?.(space.backend()) ?? space.backend();
       const locks = createLocks(this.history.backend(backend), {
@@ -173,6 +179,11 @@ export class LockStack {
     locks: Locks,
   ): Promise<void> {
     for await (const { leader } of statuses) if (leader === id) this.#leading = locks;
+  }
+
+  /** Ends what is still cleaned up in the background. */
+  async close(): Promise<void> {
+    await Promise.all([...this.lives.values()].map(({ locks }) => locks.close()));
   }
 
   /** What former lives of the nodes asked for is over, as far as anybody can tell. */

@@ -83,6 +83,9 @@ export function lockScenario({ name, nodes, network, faults, planted }: Plan): S
           return stack.settled();
         },
       });
+      let closed = false;
+      void stack.close().then(() => (closed = true));
+      await simulation.runUntil(() => closed, PROGRESS_MS);
       stack.bury();
       // A place may be lost where its owner could not ask: order is judged where nothing went wrong.
       const found = checkLockHistory(stack.history.events, { fencing: 'durable', fifo: kinds.length === 0 });
