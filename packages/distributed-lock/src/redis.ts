@@ -82,7 +82,7 @@ const MODES: Readonly<Record<string, LockMode>> = { e: 'exclusive', s: 'shared',
  *
  * An operation costs what the number of holders of its key does; waiting claims cost a logarithm of theirs.
  *
- * @throws {@link InvalidOptionError} for what is no open client of ioredis in normal mode.
+ * @throws `InvalidOptionError` for what is no open client of ioredis in normal mode.
  */
 export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): LockBackend {
   return new RedisBackend(client, options);

@@ -64,7 +64,7 @@ const MAX_NODE_TIMEOUT_MS = 500;
  * returned. Where nobody gets a majority each gives back what it got, and tries again after a random pause that grows.
  * Whoever waits is served by chance. Readers and writers; a majority cannot count the permits of a semaphore.
  *
- * @throws {@link InvalidOptionError} unless there is an odd number of at least three different clients of ioredis, none
+ * @throws `InvalidOptionError` unless there is an odd number of at least three different clients of ioredis, none
  * of them a Cluster, no two of one address.
  */
 export function redlockBackend(clients: readonly Redis[], options: RedlockOptions = {}): LockBackend {
