@@ -42,7 +42,7 @@ export interface DiskFaults {
   readonly syncErrors?: number;
   /** Whether writes fail with `ENOSPC`. */
   readonly full?: boolean;
-  /** How many times as long calls take. */
+  /** How many times as long calls take, at least 1. */
   readonly slowdown?: number;
 }
 
@@ -154,7 +154,7 @@ export class SimDisk {
   disturb(faults: DiskFaults): () => void {
     numberOption('errors', faults.errors ?? 0, { max: 1 });
     numberOption('syncErrors', faults.syncErrors ?? 0, { max: 1 });
-    numberOption('slowdown', faults.slowdown ?? 1);
+    numberOption('slowdown', faults.slowdown ?? 1, { min: 1 });
     const one = { ...faults };
     this.#disturbances = [...this.#disturbances, one];
     return () => {
@@ -284,8 +284,8 @@ export class SimDisk {
     failed: (() => void) | undefined,
   ): Promise<T> {
     const { min, max } = this.#delays;
-    let delayMs = min + this.world.random() * (max - min);
-    for (const { slowdown } of this.#disturbances) if (slowdown !== undefined) delayMs *= slowdown;
+    const slowest = Math.max(...this.#disturbances.map(({ slowdown }) => slowdown ?? 1), 1);
+    const delayMs = (min + this.world.random() * (max - min)) * slowest;
     return new Promise((resolve, reject) => {
       const changes = CHANGING.has(what) && owner.alive;
       if (changes) this.#underWay.add(work);

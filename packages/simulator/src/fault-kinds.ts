@@ -169,7 +169,7 @@ export const FAULT_KINDS: readonly FaultKind[] = [
       const delayShape = DELAY_SHAPES[Math.floor(random() * DELAY_SHAPES.length)] ?? 'uniform';
       const straggle = random() < 0.5 ? 0 : 0.1;
       // Of what is usual: faults that overlap must not multiply.
-      const maxDelayMs = network.faults.maxDelayMs * factor;
+      const maxDelayMs = network.usualFaults.maxDelayMs * factor;
       return {
         name: `delays of up to ${String(factor)} times, ${delayShape}`,
         begin: () => network.disturb({ maxDelayMs, delayShape, straggle }),

@@ -70,6 +70,8 @@ export interface SimNetwork {
   readonly kind: 'stream' | 'datagram';
   /** The faults of all frames as they are now. */
   readonly faults: NetworkFaults;
+  /** Those of all frames while nothing disturbs them: what the options and `configure` say. */
+  readonly usualFaults: NetworkFaults;
   /** Changes some of the faults for good, for frames sent from now on. */
   configure(faults: Partial<NetworkFaults>): void;
   /** Changes some of the faults of some frames, until it is undone. Where several say something, the latest counts. */
@@ -200,6 +202,10 @@ export class Network implements SimNetwork {
 
   get faults(): NetworkFaults {
     return this.#current;
+  }
+
+  get usualFaults(): NetworkFaults {
+    return this.#configured;
   }
 
   configure(faults: Partial<NetworkFaults>): void {

@@ -208,4 +208,18 @@ describe('a disk by itself', () => {
     await expect(file.size()).rejects.toMatchObject({ code: 'EIO' });
     await file.close();
   });
+
+  it('is as slow as the slowest of several faults, which do not multiply', async () => {
+    const simulation = new Simulation({ seed: 1, disk: { minDelayMs: 1, maxDelayMs: 1 } });
+    let doneAtMs = 0;
+    const node = simulation.node('n', async ({ fileSystem, runtime }) => {
+      await new Promise<void>((resolve) => runtime.setTimer(5, resolve));
+      await fileSystem.mkdir('/d');
+      doneAtMs = simulation.nowMs;
+    });
+    for (const slowdown of [100, 1_000, 100]) node.disk.disturb({ slowdown });
+    await simulation.runUntil(() => doneAtMs > 0, 2_000);
+    expect(doneAtMs).toBeCloseTo(1_005, 0);
+    expect(() => node.disk.disturb({ slowdown: 0.5 })).toThrow('INVALID_OPTION: slowdown');
+  });
 });

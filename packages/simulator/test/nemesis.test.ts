@@ -86,6 +86,25 @@ describe('nemesis', () => {
     for (const runs of seen.values()) expect(Math.abs(runs - 50)).toBeLessThan(25);
   });
 
+  it('draws delays from what is usual, so that those that overlap do not multiply', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const simulation = three(seed);
+      nemesis(simulation, { durationMs: 2_000, faults: ['delay'], swarm: false });
+      const usual = simulation.network.usualFaults.maxDelayMs;
+      let most = 0;
+      simulation.invariant('bounded', () => {
+        most = Math.max(most, simulation.network.faults.maxDelayMs);
+        return most > 50 * usual ? `delays of ${String(most)} ms` : undefined;
+      });
+      simulation.node('ticker', ({ runtime }) => {
+        const again = (): void => void runtime.setTimer(10, again);
+        again();
+      });
+      await simulation.runFor(2_000);
+      expect(most).toBeGreaterThan(usual);
+    }
+  });
+
   it('leaves the other faults as they are when one is left out, also those of a second nemesis', () => {
     const drawn = (only?: readonly number[]) => {
       const simulation = three(5, only);
