@@ -5,7 +5,7 @@ import { describe, it } from 'vitest';
 import { conformance } from '../src/conformance.js';
 import { createFileLog } from '../src/file.js';
 import { createMemoryLog, createMemoryMedium } from '../src/index.js';
-import { openFileLog } from './support/crash-run.js';
+import { fileLogOn } from './support/crash-run.js';
 import { CrashDisk } from './support/crash-disk.js';
 
 const runner = { describe, it };
@@ -32,10 +32,12 @@ conformance({
   runner,
   setup() {
     const disk = new CrashDisk(++seed);
+    let files = disk.mount();
     return Promise.resolve({
-      open: () => openFileLog(disk),
+      open: () => fileLogOn(files),
       crash() {
         disk.losePower();
+        files = disk.mount();
         return Promise.resolve();
       },
       teardown: () => Promise.resolve(),

@@ -51,6 +51,8 @@ export class CheckContext {
   async crashed(): Promise<LogStorage> {
     assert.ok('crash' in this.place, 'setup must offer crash, or say why it is impossible');
     await this.place.crash();
+    // A process that is gone closes nothing, and what it asked of its disk may never be answered.
+    this.#opened.length = 0;
     return this.loaded();
   }
 

@@ -77,9 +77,14 @@ export function openFileLog(
   disk: CrashDisk,
   change: (files: FileSystem) => FileSystem = (files) => files,
 ): LogStorage {
+  return fileLogOn(change(disk.mount()));
+}
+
+/** A log of small segments, so that a few entries already make several. */
+export function fileLogOn(fileSystem: FileSystem): LogStorage {
   return createFileLog({
     directory: DIRECTORY,
-    fileSystem: change(disk.mount()),
+    fileSystem,
     runtime: createVirtualRuntime(),
     segmentBytes: 4096,
     groupBytes: 2048,
