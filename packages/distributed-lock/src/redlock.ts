@@ -115,7 +115,9 @@ class RedlockBackend implements LockBackend {
     const { yes, no, failures } = await this.#ask(
       this.#timeoutMs(leaseMs),
       (node, timeoutMs) => node.claim(request, timeoutMs),
-      (tally, left) => tally.yes.length >= this.#quorum || tally.yes.length + left < this.#quorum,
+      // Not as soon as a majority is out of reach: behind a server that is down, the first that is taken would then look
+      // like a majority that could not be asked.
+      this.#decided,
     );
     const inTime = this.#runtime.monotonic() - startedAtMs < leaseMs;
     if (yes.length >= this.#quorum && inTime) return { state: 'granted', fence: undefined, validMs: leaseMs };

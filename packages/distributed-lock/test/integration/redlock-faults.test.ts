@@ -101,6 +101,24 @@ it('a lock whose lease is over when the answers are in is undone, never returned
   await backend.close();
 });
 
+it('a lock that is taken is busy, not an error, while a server is down and another is slow to say so', async () => {
+  const [first, , third] = servers as [Instance, Instance, Instance];
+  const locks = locksOf({ leaseMs: 30_000, nodeTimeoutMs: 60_000 });
+  const backend = redlockBackend(connect(), { nodeTimeoutMs: 60_000 });
+  const lease = await locks.acquire('taken');
+  await first.kill();
+  await third.pause();
+  const claim = backend.claim(request('taken', 'late'), call);
+  // The one that is down and the one that answers have been heard by now; the claim waits for the third.
+  const [, live] = connect() as [Redis, Redis, Redis];
+  await redisBackend(live).inspect?.('taken', call);
+  await third.resume();
+  expect(await claim).toEqual({ state: 'busy' });
+  expect(await lease.release()).toBe('released');
+  await backend.close();
+  await first.restart();
+});
+
 it('one server of three may be down, frozen or empty; of two down it is told which', async () => {
   const [first, second, third] = servers as [Instance, Instance, Instance];
   const locks = locksOf({
