@@ -16,6 +16,8 @@ import { closeGently } from './tcp-sockets.js';
 
 /** Frames of one turn of the event loop are gathered in chunks of this size, and a full chunk is written at once. */
 const CHUNK_BYTES = 64 * 1024;
+/** So many bytes of a turn go out ahead of the rest of it: the peer works on them while this end is still at work. */
+const HEAD_BYTES = 6 * 1024;
 /** Chunks kept for reuse by all sessions of a link. */
 const POOLED_CHUNKS = 16;
 
@@ -68,9 +70,9 @@ export interface SessionStart {
 /**
  * The one live connection with a peer, after the handshake.
  *
- * Writing: `send` copies the frame behind its header into a chunk; all of a turn goes out in one write. While an
- * earlier write has not left the process, the chunk goes on filling instead, so that a slow receiver costs no
- * more memory than the bytes queued for it.
+ * Writing: `send` copies the frame behind its header into a chunk; all of a turn goes out in one write, or in two if it
+ * is much. While an earlier write has not left the process, the chunk goes on filling instead, so that a slow receiver
+ * costs no more memory than the bytes queued for it.
  */
 export class TcpSession implements FrameSink {
   readonly peer: NodeId;
@@ -91,8 +93,11 @@ export class TcpSession implements FrameSink {
   #flushing = false;
   /** What was handed to the socket and has not left the process, oldest first. */
   readonly #inFlight: { readonly chunk: Buffer; readonly bytes: number }[] = [];
+  /** Whether a part of this turn was written ahead. */
+  #headIsOut = false;
   readonly #flush = (): void => {
     this.#flushing = false;
+    this.#headIsOut = false;
     if (this.#inFlight.length === 0) this.#write();
   };
   readonly #wrote = (error?: Error | null): void => {
@@ -152,6 +157,10 @@ export class TcpSession implements FrameSink {
     writeFrameHeader(chunk, at, FrameKind.data, frame.length);
     chunk.set(frame, at + FRAME_HEADER_BYTES);
     this.#chunkBytes = at + bytes;
+    if (this.#chunkBytes >= HEAD_BYTES && !this.#headIsOut && this.#inFlight.length === 0) {
+      this.#headIsOut = true;
+      this.#write();
+    }
     return 'queued';
   }
 
