@@ -40,4 +40,5 @@ export { type FifoOptions, withFifo } from './fifo.js';
 export { describeFrame, type FrameInfo } from './frame-info.js';
 export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions } from './memory.js';
 export { namespace } from './namespace.js';
+export { SendWindow } from './send-window.js';
 export { createTransport, type TransportOptions } from './transport.js';

@@ -18,7 +18,7 @@ import {
   type SendOutcome,
 } from './contract.js';
 import { TransportError } from './errors.js';
-import { Progress } from './progress.js';
+import { SendWindow } from './send-window.js';
 
 /** How a {@link MemoryNetwork} behaves. */
 export interface MemoryNetworkOptions {
@@ -185,19 +185,13 @@ class MemoryLink implements Link {
       .filter((id) => id !== this.self)
       .map((id) => {
         const lane = this.lanes.get(id);
-        return { id, session: lane?.session, queuedBytes: lane?.queuedBytes ?? 0 };
+        return { id, session: lane?.session, queuedBytes: lane?.window.queuedBytes ?? 0 };
       });
   }
 
-  async writable(to: NodeId, signal?: AbortSignal): Promise<void> {
-    const lane = this.lanes.get(to);
-    while (lane !== undefined && !lane.ended && !lane.hasRoom) await abortable(lane.progress.next(), signal);
-    if (lane === undefined || lane.ended) {
-      throw new TransportError('PEER_DOWN', `no session with ${JSON.stringify(to)}`, {
-        definite: true,
-        peer: to,
-      });
-    }
+  writable(to: NodeId, signal?: AbortSignal): Promise<void> {
+    const window = this.lanes.get(to)?.window ?? SendWindow.ended(to);
+    return window.writable(signal);
   }
 
   async close(drainMs: number): Promise<void> {
@@ -210,8 +204,8 @@ class MemoryLink implements Link {
   async #drained(drainMs: number): Promise<void> {
     const limit = deadline(this.#network.runtime, drainMs);
     try {
-      for (const lane of [...this.lanes.values()]) {
-        while (lane.queuedBytes > 0) await abortable(lane.progress.next(), limit.signal);
+      for (const { window } of [...this.lanes.values()]) {
+        while (window.queuedBytes > 0) await abortable(window.changed(), limit.signal);
       }
     } catch {
       // The time is over; what is left is lost.
@@ -230,37 +224,26 @@ interface QueuedFrame {
 class Lane {
   opposite: Lane | undefined;
   ended = false;
-  queuedBytes = 0;
+  readonly window: SendWindow;
   #frames: QueuedFrame[] = [];
   #scheduled = false;
-  /** The largest frame that was refused: there is room again when it would fit. */
-  #refusedBytes = 0;
-  /** Made when something was delivered, or the session ended. */
-  readonly progress = new Progress();
 
   constructor(
     readonly network: Network,
     readonly from: MemoryLink,
     readonly to: MemoryLink,
     readonly session: number,
-  ) {}
+  ) {
+    this.window = new SendWindow(to.self, network.queueBytes);
+  }
 
   send(frame: Uint8Array): SendOutcome {
-    const { queueBytes, latencyMs, runtime } = this.network;
-    if (this.queuedBytes + frame.length > queueBytes) {
-      this.#refusedBytes = Math.max(this.#refusedBytes, frame.length);
-      return 'dropped-full';
-    }
-    this.queuedBytes += frame.length;
+    const { latencyMs, runtime } = this.network;
+    if (this.window.add(frame.length) === 'dropped-full') return 'dropped-full';
     const dueMs = latencyMs === 0 ? 0 : runtime.monotonic() + latencyMs;
     this.#frames.push({ dueMs, bytes: new Uint8Array(frame) });
     this.schedule();
     return 'queued';
-  }
-
-  /** Whether the frames that were refused lately would be accepted now. */
-  get hasRoom(): boolean {
-    return this.queuedBytes + this.#refusedBytes <= this.network.queueBytes;
   }
 
   schedule(): void {
@@ -288,9 +271,8 @@ class Lane {
   stop(): void {
     this.ended = true;
     this.#frames = [];
-    this.queuedBytes = 0;
     if (this.from.lanes.get(this.to.self) === this) this.from.lanes.delete(this.to.self);
-    this.#wake();
+    this.window.end();
   }
 
   #flush(): void {
@@ -303,19 +285,13 @@ class Lane {
       if (this.ended) return;
       if (dueMs > now || stalled.has(this.to.self)) break;
       delivered++;
-      this.queuedBytes -= bytes.length;
+      this.window.remove(bytes.length);
       if (this.to.open) this.to.events?.frame(this.from.self, this.session, bytes);
     }
     if (this.ended) return;
     // What a handler sent back over the same lane meanwhile comes after what is left.
     if (delivered < frames.length) this.#frames = [...frames.slice(delivered), ...this.#frames];
-    this.#wake();
     this.schedule();
-  }
-
-  #wake(): void {
-    if (this.queuedBytes === 0) this.#refusedBytes = 0;
-    this.progress.made();
   }
 }
 

@@ -8,7 +8,7 @@ import {
   type LinkPeer,
   type NodeId,
   type SendOutcome,
-  TransportError,
+  SendWindow,
 } from '@quorate/transport';
 import type { MessagePort } from 'node:worker_threads';
 
@@ -40,31 +40,25 @@ export interface PortLink extends Link {
 
 /** A link over `node:worker_threads`. Throws `InvalidOptionError` for an option that cannot be honoured. */
 export function createPortLink(options: PortLinkOptions): PortLink {
-  const maxPayload = integerOption('maxPayload', options.maxPayload ?? 1024 * 1024, { min: 1 });
-  const least = maxPayload + FRAME_OVERHEAD_BYTES;
-  const queueBytes = options.queueBytes ?? Math.max(16 * 1024 * 1024, least);
-  return new WorkerLink(
-    identifierOption('self', options.self),
-    maxPayload,
-    integerOption('queueBytes', queueBytes, { min: least }),
-  );
+  return new WorkerLink(options);
 }
 
 /** What travels on a port: a greeting, a frame, or how many bytes of frames were taken. */
 type Packet = readonly ['hello'] | readonly ['frame', Uint8Array] | readonly ['taken', number];
 
 class WorkerLink implements PortLink {
+  readonly self: NodeId;
   readonly capabilities: Capabilities;
+  readonly #queueBytes: number;
   readonly #peers = new Map<NodeId, Peer>();
   #events: LinkEvents | undefined;
   #closed = false;
   #sessions = 0;
 
-  constructor(
-    readonly self: NodeId,
-    maxPayload: number,
-    readonly queueBytes: number,
-  ) {
+  constructor({ self, maxPayload = 1024 * 1024, queueBytes }: PortLinkOptions) {
+    this.self = identifierOption('self', self);
+    const min = integerOption('maxPayload', maxPayload, { min: 1 }) + FRAME_OVERHEAD_BYTES;
+    this.#queueBytes = integerOption('queueBytes', queueBytes ?? Math.max(16 * 1024 * 1024, min), { min });
     this.capabilities = {
       maxPayload,
       ordering: 'fifo-per-session',
@@ -79,7 +73,7 @@ class WorkerLink implements PortLink {
     identifierOption('peer', id);
     this.#drop(id, 'closed');
     const gone = new Promise<void>((resolve) => port.once('close', resolve));
-    const peer: Peer = { port, gone, session: undefined, queuedBytes: 0, refusedBytes: 0, wake: [] };
+    const peer: Peer = { port, gone, live: undefined };
     this.#peers.set(id, peer);
     if (this.#closed) port.close();
     else if (this.#events !== undefined) this.#greet(id, peer);
@@ -108,18 +102,14 @@ class WorkerLink implements PortLink {
   #receive(id: NodeId, peer: Peer, packet: unknown): void {
     if (isPacket(packet, this.capabilities.maxPayload + FRAME_OVERHEAD_BYTES)) {
       const [kind, value] = packet;
-      if (kind === 'hello' && peer.session === undefined) {
-        peer.session = ++this.#sessions;
-        this.#events?.up(id, peer.session);
+      if (kind === 'hello' && peer.live === undefined) {
+        peer.live = { session: ++this.#sessions, window: new SendWindow(id, this.#queueBytes) };
+        this.#events?.up(id, peer.live.session);
         return;
       }
-      if (kind === 'taken' && value <= peer.queuedBytes) {
-        peer.queuedBytes -= value;
-        wake(peer);
-        return;
-      }
-      if (kind === 'frame' && peer.session !== undefined) {
-        this.#events?.frame(id, peer.session, value);
+      if (kind === 'taken' && peer.live?.window.remove(value) === true) return;
+      if (kind === 'frame' && peer.live !== undefined) {
+        this.#events?.frame(id, peer.live.session, value);
         peer.port.postMessage(['taken', value.length] satisfies Packet);
         return;
       }
@@ -132,50 +122,37 @@ class WorkerLink implements PortLink {
     if (this.#events === undefined || this.#closed) return 'dropped-closed';
     const peer = this.#peers.get(to);
     if (peer === undefined) return 'dropped-unknown';
-    if (peer.session === undefined) return 'dropped-down';
-    if (peer.queuedBytes + frame.length > this.queueBytes) {
-      peer.refusedBytes = Math.max(peer.refusedBytes, frame.length);
-      return 'dropped-full';
-    }
-    peer.queuedBytes += frame.length;
+    if (peer.live === undefined) return 'dropped-down';
+    if (peer.live.window.add(frame.length) === 'dropped-full') return 'dropped-full';
     const copy = new Uint8Array(frame);
     peer.port.postMessage(['frame', copy] satisfies Packet, [copy.buffer]);
     return 'queued';
   }
 
-  async writable(to: NodeId, signal?: AbortSignal): Promise<void> {
-    const peer = this.#peers.get(to);
-    while (peer?.session !== undefined && peer.queuedBytes + peer.refusedBytes > this.queueBytes) {
-      await new Promise<void>((resolve, reject) => {
-        const stop = (): void => reject(signal?.reason as Error);
-        signal?.addEventListener('abort', stop, { once: true });
-        peer.wake.push(() => {
-          signal?.removeEventListener('abort', stop);
-          resolve();
-        });
-      });
-    }
-    if (peer?.session !== undefined) return;
-    throw new TransportError('PEER_DOWN', `no session with ${JSON.stringify(to)}`, {
-      definite: true,
-      peer: to,
-    });
+  writable(to: NodeId, signal?: AbortSignal): Promise<void> {
+    const window = this.#peers.get(to)?.live?.window ?? SendWindow.ended(to);
+    return window.writable(signal);
   }
 
   peers(): readonly LinkPeer[] {
-    return [...this.#peers].map(([id, { session, queuedBytes }]) => ({ id, session, queuedBytes }));
+    return [...this.#peers].map(([id, { live }]) => ({
+      id,
+      session: live?.session,
+      queuedBytes: live?.window.queuedBytes ?? 0,
+    }));
   }
 
   /** Ends a session; the peer stays known. */
   #drop(id: NodeId, reason: DownReason): void {
     const peer = this.#peers.get(id);
     if (peer === undefined) return;
-    const { session } = peer;
-    this.#peers.set(id, { ...peer, session: undefined, queuedBytes: 0, wake: [] });
-    peer.session = undefined;
+    const { live } = peer;
+    // Another object: what the port still says is not heard any more.
+    this.#peers.set(id, { ...peer, live: undefined });
     peer.port.close();
-    if (session !== undefined) this.#events?.down(id, reason);
-    wake(peer);
+    if (live === undefined) return;
+    this.#events?.down(id, reason);
+    live.window.end();
   }
 
   async close(): Promise<void> {
@@ -183,9 +160,9 @@ class WorkerLink implements PortLink {
     this.#closed = true;
     // What was posted before is delivered: a port closes behind its messages.
     for (const peer of this.#peers.values()) {
-      peer.session = undefined;
       peer.port.close();
-      wake(peer);
+      peer.live?.window.end();
+      peer.live = undefined;
     }
     await Promise.all([...this.#peers.values()].map(({ gone }) => gone));
   }
@@ -195,17 +172,8 @@ interface Peer {
   readonly port: MessagePort;
   /** Resolves when the port is closed. */
   readonly gone: Promise<void>;
-  session: number | undefined;
-  /** Bytes that the other side has not reported as taken. */
-  queuedBytes: number;
-  /** The largest frame that was refused. */
-  refusedBytes: number;
-  wake: (() => void)[];
-}
-
-function wake(peer: Peer): void {
-  if (peer.queuedBytes === 0) peer.refusedBytes = 0;
-  for (const one of peer.wake.splice(0)) one();
+  /** The session, and what of it the other side has not reported as taken. */
+  live: { readonly session: number; readonly window: SendWindow } | undefined;
 }
 
 function isPacket(packet: unknown, maxFrame: number): packet is Packet {
