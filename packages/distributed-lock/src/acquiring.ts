@@ -1,6 +1,5 @@
 import { backoffDelayMs, describeValue, InvalidOptionError, type Runtime } from '@quorate/runtime';
 import type {
-  BackendCall,
   ClaimCall,
   ClaimGrant,
   ClaimId,
@@ -23,7 +22,7 @@ import {
 } from './errors.js';
 import { type BackendFailedEvent, lockEvents } from './events.js';
 import type { Settings } from './options.js';
-import { bounded, Stop } from './stop.js';
+import { bounded, Stop, type StopListener } from './stop.js';
 
 /** What all locks of one `createLocks` share. */
 export interface Shared {
@@ -76,15 +75,15 @@ export class Bell implements ClaimWatch {
   /** Until it rings, or after the delay; rejects when `stop` does. */
   wait(runtime: Runtime, delayMs: number, stop: Stop): Promise<void> {
     return new Promise((resolve, reject) => {
-      let forget = (): void => undefined;
       const end = (): void => {
         timer?.cancel();
-        forget();
+        stop.remove(listener);
         this.#wake = undefined;
         this.#rung = false;
         if (stop.stopped) reject(stop.reason);
         else resolve();
       };
+      const listener: StopListener = { onStop: end };
       const timer =
         this.#rung || stop.stopped ? undefined : runtime.setTimer(delayMs, end, { keepAlive: true });
       if (timer === undefined) {
@@ -92,7 +91,7 @@ export class Bell implements ClaimWatch {
         return;
       }
       this.#wake = end;
-      forget = stop.onStop(end);
+      stop.add(listener);
     });
   }
 }
@@ -155,7 +154,7 @@ export async function releaseClaim(
   for (let attempt = 1; ; attempt++) {
     try {
       const result = await bounded(runtime, callLimitMs(leaseMs), undefined, 'release', (stop) =>
-        backend.release(claim, lazily(stop)),
+        backend.release(claim, stop),
       );
       return result === 'lost' && attempt > 1 && runtime.monotonic() < untilMs ? 'released' : result;
     } catch (error) {
@@ -168,15 +167,17 @@ export async function releaseClaim(
 }
 
 /** Waits until the request is granted. */
-export class Acquisition {
+export class Acquisition implements StopListener {
   readonly #shared: Shared;
   readonly #request: ClaimRequest;
   readonly #bell: Bell;
   readonly #converting: boolean;
   /** The calls whose end is not known: what they did is undone only after them. */
-  readonly #under = new Set<Promise<unknown>>();
+  #under: Set<Promise<unknown>> | undefined;
+  readonly #stop = new Stop();
   /** Whether the backend may know the claim. */
   #left = false;
+  #pauses = 0;
   /**
    * Whether a grant that was pushed can be taken without asking. It was made after the last answer `waiting` was asked
    * for, and so lasts from then at least, if no earlier grant of this claim can have run out unnoticed: if between two
@@ -203,18 +204,22 @@ export class Acquisition {
     undo: () => Promise<unknown>,
     outer?: Stop,
   ): Promise<Granted | undefined> {
-    const { runtime } = this.#shared.settings;
-    const { closing } = this.#shared;
+    const { settings, closing } = this.#shared;
     const { key } = this.#request;
-    const stop = new Stop();
-    const abort = (): void => stop.stop(new LockAbortedError(key, signal?.reason));
-    const forget = closing.onStop(() => stop.stop(new LockClosedError(key)));
-    if (signal?.aborted === true) abort();
-    else signal?.addEventListener('abort', abort, { once: true });
-    const forgetOuter = outer?.onStop(() => stop.stop(outer.reason));
+    const stop = this.#stop;
+    const abort =
+      signal === undefined ? undefined : () => stop.stop(new LockAbortedError(key, signal.reason));
+    if (abort !== undefined) {
+      if (signal?.aborted === true) abort();
+      else signal?.addEventListener('abort', abort, { once: true });
+    }
+    closing.add(this);
+    outer?.add(this);
     const bounds = waitMs > 0 && waitMs < Number.POSITIVE_INFINITY;
     const timer = bounds
-      ? runtime.setTimer(waitMs, () => stop.stop(new LockTimeoutError(key, waitMs)), { keepAlive: true })
+      ? settings.runtime.setTimer(waitMs, () => stop.stop(new LockTimeoutError(key, waitMs)), {
+          keepAlive: true,
+        })
       : undefined;
     let granted: Granted | undefined;
     try {
@@ -223,19 +228,25 @@ export class Acquisition {
       return granted;
     } finally {
       timer?.cancel();
-      forget();
-      forgetOuter?.();
-      signal?.removeEventListener('abort', abort);
+      closing.remove(this);
+      outer?.remove(this);
+      if (abort !== undefined) signal?.removeEventListener('abort', abort);
       if (granted === undefined && this.#left) this.#shared.track(this.#undo(undo));
     }
+  }
+
+  /** All is being closed, or what this belongs to has ended. */
+  onStop(reason: Error): void {
+    this.#stop.stop(reason instanceof LockClosedError ? new LockClosedError(this.#request.key) : reason);
   }
 
   async #undo(undo: () => Promise<unknown>): Promise<void> {
     const { runtime } = this.#shared.settings;
     try {
       // A call whose answer nobody waits for may still arrive. One that is slower than this ends with its lease.
-      if (this.#under.size > 0) {
-        const ends = (): Promise<unknown> => Promise.allSettled(this.#under);
+      const under = this.#under;
+      if (under !== undefined && under.size > 0) {
+        const ends = (): Promise<unknown> => Promise.allSettled(under);
         await bounded(runtime, callLimitMs(this.#request.leaseMs), undefined, 'a call', ends).catch(
           () => undefined,
         );
@@ -251,8 +262,6 @@ export class Acquisition {
     const { runtime } = settings;
     const { key, leaseMs } = this.#request;
     const until = runtime.monotonic() + waitMs;
-    let pauses = 0;
-    const nextPauseMs = (): number => backoffDelayMs(runtime, ++pauses, settings.backoff);
     let failures = 0;
     let unbrokenSinceMs = runtime.monotonic();
     for (;;) {
@@ -273,13 +282,13 @@ export class Acquisition {
         reportFailure(this.#shared, this.#request, 'claim', error);
         if (++failures >= settings.attempts || isFinal(error))
           throw asLockError(backend, key, 'claim', error);
-        await this.#bell.wait(runtime, nextPauseMs(), stop);
+        await this.#bell.wait(runtime, this.#nextPauseMs(), stop);
         continue;
       }
       if (result.state === 'deadlock')
         throw new DeadlockError(key, 'another holder waits for an upgrade too, and neither can have it');
       if (result.state === 'lost') throw new LockLostError(key, 'gone');
-      if (result.state === 'busy') this.#left = this.#under.size > 0;
+      if (result.state === 'busy') this.#left = (this.#under?.size ?? 0) > 0;
       if (waitMs === 0) return undefined;
       // The place is kept alive by asking again in good time; where nothing is pushed that is also how to learn.
       const keepMs = Math.min(leaseMs / 3, BACKSTOP_MS) * (0.75 + runtime.random() / 4);
@@ -287,12 +296,17 @@ export class Acquisition {
       if (validUntilMs(unbrokenSinceMs, leaseMs, settings.drift) <= runtime.monotonic())
         this.#trusting = false;
       unbrokenSinceMs = sentAtMs;
-      await this.#bell.wait(runtime, pushes ? keepMs : Math.min(keepMs, nextPauseMs()), stop);
+      await this.#bell.wait(runtime, pushes ? keepMs : Math.min(keepMs, this.#nextPauseMs()), stop);
       const told = this.#bell.takeGrant();
       if (told === undefined || !this.#trusting) continue;
       const untilMs = validUntilMs(sentAtMs, told.validMs, settings.drift);
       if (!needsRenewal(untilMs, runtime.monotonic(), leaseMs)) return { fence: told.fence, untilMs };
     }
+  }
+
+  #nextPauseMs(): number {
+    const { runtime, backoff } = this.#shared.settings;
+    return backoffDelayMs(runtime, ++this.#pauses, backoff);
   }
 
   #claim(waitMs: number, outer: Stop): Promise<ConvertResult> {
@@ -301,24 +315,34 @@ export class Acquisition {
     const limitMs = callLimitMs(this.#request.leaseMs) + (blocks ? waitMs : 0);
     this.#left = true;
     this.#bell.reset();
-    return bounded(settings.runtime, limitMs, outer, 'claim', (stop) => {
-      const made = this.#made({
-        get signal() {
-          return stop.signal;
-        },
-        waitMs,
-        watch: this.#bell,
-      });
-      this.#under.add(made);
-      const done = (): void => {
-        this.#under.delete(made);
-      };
-      made.then(done, done);
-      return made;
-    });
+    return bounded(
+      settings.runtime,
+      limitMs,
+      outer,
+      'claim',
+      (stop) =>
+        // An accessor of the object itself, so that a backend around another may spread it.
+        this.#made({
+          get signal() {
+            return stop.signal;
+          },
+          waitMs,
+          watch: this.#bell,
+        }),
+      this.#givenUp,
+    );
   }
 
-  async #made(call: ClaimCall): Promise<ConvertResult> {
+  readonly #givenUp = (made: Promise<ConvertResult>): void => {
+    const under = (this.#under ??= new Set());
+    under.add(made);
+    const done = (): void => {
+      under.delete(made);
+    };
+    made.then(done, done);
+  };
+
+  #made(call: ClaimCall): Promise<ConvertResult> {
     const { backend } = this.#shared;
     if (!this.#converting) return backend.claim(this.#request, call);
     if (backend.convert === undefined) throw new LockUnsupportedError(backend.name, 'convert');
@@ -334,7 +358,7 @@ export class Acquisition {
     if (needsRenewal(untilMs, runtime.monotonic(), leaseMs)) {
       const renewedAtMs = runtime.monotonic();
       const renewed = await bounded(runtime, callLimitMs(leaseMs), outer, 'renew', (stop) =>
-        backend.renew(this.#request, leaseMs, lazily(stop)),
+        backend.renew(this.#request, leaseMs, stop),
       );
       if (renewed.state === 'lost') return undefined;
       untilMs = validUntilMs(renewedAtMs, renewed.validMs, drift);
@@ -346,15 +370,6 @@ export class Acquisition {
     }
     return { fence: grant.fence, untilMs };
   }
-}
-
-/** What goes with a call; the signal is made when the backend asks for it. */
-export function lazily(stop: Stop): BackendCall {
-  return {
-    get signal() {
-      return stop.signal;
-    },
-  };
 }
 
 function pause(runtime: Runtime, delayMs: number): Promise<void> {

@@ -8,7 +8,6 @@ import {
   callLimitMs,
   type Granted,
   isFinal,
-  lazily,
   releaseClaim,
   reportFailure,
   type Shared,
@@ -288,7 +287,7 @@ export class HeldLease implements ReadWriteLease {
     const { leaseMs } = this.#request;
     const sentAtMs = settings.runtime.monotonic();
     const result = await bounded(settings.runtime, callLimitMs(leaseMs), this.#over, 'renew', (stop) =>
-      backend.renew(this, leaseMs, lazily(stop)),
+      backend.renew(this, leaseMs, stop),
     );
     if (this.#ended !== undefined) return;
     if (result.state === 'lost') {

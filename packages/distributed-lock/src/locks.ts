@@ -1,13 +1,5 @@
 import { abortable, functionOption, integerOption, randomId } from '@quorate/runtime';
-import {
-  Acquisition,
-  asLockError,
-  Bell,
-  callLimitMs,
-  lazily,
-  releaseClaim,
-  type Shared,
-} from './acquiring.js';
+import { Acquisition, asLockError, Bell, callLimitMs, releaseClaim, type Shared } from './acquiring.js';
 import type { ClaimRequest, LockBackend, LockCapabilities, LockMode, LockStatus } from './contract.js';
 import { createElection, type Election, type ElectionOptions } from './election.js';
 import { LockClosedError, LockTimeoutError, LockUnsupportedError } from './errors.js';
@@ -187,7 +179,7 @@ class LocksOverBackend implements Locks {
       return await abortable(
         bounded(settings.runtime, callLimitMs(settings.leaseMs), this.#closing, 'inspect', async (stop) => {
           if (backend.inspect === undefined) throw new LockUnsupportedError(backend.name, 'inspect');
-          return backend.inspect(key, lazily(stop));
+          return backend.inspect(key, stop);
         }),
         options.signal,
       );

@@ -118,22 +118,15 @@ class RedisBackend implements LockBackend {
   async claim(request: ClaimRequest, { watch }: ClaimCall): Promise<ClaimResult> {
     const { key, owner, mode, permits, total, leaseMs, wait } = request;
     const inbox = wait ? this.#watch(owner, watch, leaseMs) : '';
-    const answer = await this.#write(scripts.claim, key, [
-      owner,
-      LETTERS[mode],
-      permits,
-      total,
-      leaseMs,
-      inbox,
-    ]);
-    return this.#result(answer, request) as ClaimResult;
+    const args = [owner, LETTERS[mode], permits, total, leaseMs, inbox];
+    return this.#result(Number(await this.#write(scripts.claim, key, args)), request) as ClaimResult;
   }
 
   async convert(request: ClaimRequest, { watch }: ClaimCall): Promise<ConvertResult> {
     const { key, owner, mode, leaseMs, wait } = request;
     const inbox = wait ? this.#watch(owner, watch, leaseMs) : '';
     const answer = await this.#write(scripts.convert, key, [owner, LETTERS[mode], leaseMs, inbox]);
-    return this.#result(answer, request);
+    return this.#result(Number(answer), request);
   }
 
   async renew({ key, owner }: ClaimId, leaseMs: number): Promise<RenewResult> {
@@ -177,10 +170,19 @@ class RedisBackend implements LockBackend {
   }
 
   /** A call whose effect must not be forgotten. */
-  async #write(script: Script, key: string, args: readonly (string | number)[]): Promise<number> {
-    if (this.#wait === undefined) return Number(await this.#run(script, key, args));
+  #write(script: Script, key: string, args: readonly (string | number)[]): Promise<unknown> {
+    return this.#wait === undefined
+      ? this.#run(script, key, args)
+      : this.#runAndWait(script, key, args, this.#wait);
+  }
+
+  async #runAndWait(
+    script: Script,
+    key: string,
+    args: readonly (string | number)[],
+    { replicas, timeoutMs }: NonNullable<RedisBackendOptions['wait']>,
+  ): Promise<number> {
     this.#assertOpen(key);
-    const { replicas, timeoutMs } = this.#wait;
     const keys = lockKeys(this.#prefix, key);
     const [answer, found] = await runScriptAndWait(this.#client, script, keys, args, replicas, timeoutMs);
     if (Number(answer) > 0 && found < replicas) {

@@ -1,4 +1,4 @@
-import { DeadlineError, type Runtime } from '@quorate/runtime';
+import { DeadlineError, type Runtime, type Timer } from '@quorate/runtime';
 
 /**
  * What `AbortController` is, for the inside: it costs next to nothing until somebody asks for its signal. Taking a lock
@@ -6,7 +6,9 @@ import { DeadlineError, type Runtime } from '@quorate/runtime';
  */
 export class Stop {
   #reason: Error | undefined;
-  #listeners: Set<() => void> | undefined;
+  /** Most have one listener at a time. */
+  #listener: StopListener | undefined;
+  #others: Set<StopListener> | undefined;
   #controller: AbortController | undefined;
 
   get stopped(): boolean {
@@ -32,28 +34,34 @@ export class Stop {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason);
-    const listeners = this.#listeners;
-    this.#listeners = undefined;
-    if (listeners !== undefined) for (const listen of listeners) listen();
+    const listeners = [...(this.#listener === undefined ? [] : [this.#listener]), ...(this.#others ?? [])];
+    this.#listener = this.#others = undefined;
+    for (const listener of listeners) listener.onStop(reason);
   }
 
-  /** Calls `listen` when it stops, at once if it has, until the returned function is called. */
-  onStop(listen: () => void): () => void {
-    if (this.#reason !== undefined) {
-      listen();
-      return () => undefined;
-    }
-    const listeners = (this.#listeners ??= new Set());
-    listeners.add(listen);
-    return () => {
-      listeners.delete(listen);
-    };
+  /** Tells the listener when it stops, at once if it has. */
+  add(listener: StopListener): void {
+    if (this.#reason !== undefined) listener.onStop(this.#reason);
+    else if (this.#listener === undefined) this.#listener = listener;
+    else (this.#others ??= new Set()).add(listener);
   }
+
+  /** Takes back an `add`. */
+  remove(listener: StopListener): void {
+    if (this.#listener === listener) this.#listener = undefined;
+    else this.#others?.delete(listener);
+  }
+}
+
+/** Who wants to know of a stop. */
+export interface StopListener {
+  onStop(reason: Error): void;
 }
 
 /**
  * One call, given up after `limitMs` with `DeadlineError`, or when `outer` stops, with its reason. The stop that `make`
- * gets says so to whoever makes the call; what it comes to afterwards is ignored.
+ * gets says so to whoever makes the call; what it comes to afterwards is ignored. `givenUp` gets a call that is still
+ * under way then.
  */
 export function bounded<T>(
   runtime: Runtime,
@@ -61,37 +69,68 @@ export function bounded<T>(
   outer: Stop | undefined,
   what: string,
   make: (stop: Stop) => Promise<T>,
+  givenUp?: (made: Promise<T>) => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     if (outer?.stopped === true) {
       reject(outer.reason);
       return;
     }
-    const stop = new Stop();
-    const giveUp = (reason: Error): void => {
-      finish();
-      stop.stop(reason);
-      reject(reason);
-    };
-    const timer =
-      limitMs === Number.POSITIVE_INFINITY
-        ? undefined
-        : runtime.setTimer(limitMs, () => giveUp(new DeadlineError(limitMs, what)));
-    const forget = outer?.onStop(() => giveUp(outer.reason));
-    const finish = (): void => {
-      timer?.cancel();
-      forget?.();
-    };
-    make(stop).then(
+    const call = new BoundedCall(outer, resolve, reject, givenUp);
+    if (limitMs !== Number.POSITIVE_INFINITY)
+      call.timer = runtime.setTimer(limitMs, () => call.onStop(new DeadlineError(limitMs, what)));
+    outer?.add(call);
+    call.begin(make);
+  });
+}
+
+class BoundedCall<T> extends Stop implements StopListener {
+  timer: Timer | undefined;
+  #made: Promise<T> | undefined;
+
+  constructor(
+    readonly outer: Stop | undefined,
+    readonly resolve: (value: T) => void,
+    readonly reject: (reason: unknown) => void,
+    readonly givenUp: ((made: Promise<T>) => void) | undefined,
+  ) {
+    super();
+  }
+
+  begin(make: (stop: Stop) => Promise<T>): void {
+    let made: Promise<T>;
+    try {
+      made = make(this);
+    } catch (error) {
+      // A backend of somebody else may throw before it returns a promise.
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it came
+      made = Promise.reject(error);
+    }
+    if (this.stopped) this.givenUp?.(made);
+    else this.#made = made;
+    made.then(
       (value) => {
-        finish();
-        resolve(value);
+        this.#finish();
+        this.resolve(value);
       },
       (error: unknown) => {
-        finish();
-        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it came
-        reject(error);
+        this.#finish();
+        this.reject(error);
       },
     );
-  });
+  }
+
+  onStop(reason: Error): void {
+    const made = this.#made;
+    this.#finish();
+    if (made !== undefined) this.givenUp?.(made);
+    this.stop(reason);
+    this.reject(reason);
+  }
+
+  #finish(): void {
+    this.timer?.cancel();
+    this.outer?.remove(this);
+    this.#made = undefined;
+  }
 }

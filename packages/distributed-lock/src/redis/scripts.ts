@@ -46,6 +46,7 @@ export async function runScript(
   keys: LockKeys,
   args: readonly (string | number)[],
 ): Promise<unknown> {
+  gatherWrites(client);
   try {
     return await client.evalsha(digest, 3, ...keys, ...args);
   } catch (error) {
@@ -77,6 +78,35 @@ export async function runScriptAndWait(
     return [first?.[1], Number(second?.[1])];
   }
   throw new Error('unreachable: EVAL knows its script');
+}
+
+/** How many commands of one turn make one write. */
+const GATHERED = 16;
+
+/** Commands of this turn of the event loop that were gathered, by stream. */
+const gathered = new WeakMap<object, number>();
+
+/**
+ * Has what is sent in this turn of the event loop leave the process in few writes: a write costs more than everything
+ * else that a client does for a command. Not in one, so that the server works on the first while others are made.
+ */
+function gatherWrites(client: RedisClient): void {
+  // A cluster has a stream for each node, and a client that never connected has none.
+  const stream = 'stream' in client ? (client.stream as Redis['stream'] | undefined) : undefined;
+  if (stream === undefined) return;
+  const count = gathered.get(stream) ?? 0;
+  gathered.set(stream, count + 1);
+  if (count === 0) {
+    process.nextTick(() => {
+      gathered.delete(stream);
+      stream.uncork();
+    });
+  } else if (count % GATHERED === 0) {
+    stream.uncork();
+  } else {
+    return;
+  }
+  stream.cork();
 }
 
 function isUnknownScript(error: unknown): boolean {
