@@ -16,6 +16,6 @@ lockConformance({
   capabilities: memoryCapabilities,
   setup: () => Promise.resolve(memoryWorld(systemRuntime)),
   runner: { describe, it },
-  leaseMs: 200,
+  leaseMs: 400,
   settleMs: 10,
 });

@@ -13,7 +13,9 @@ export const lockChecks: readonly Check[] = [
       const key = check.key();
       const clients: Locks[] = [];
       for (let index = 0; index < 4; index++)
-        clients.push(await check.locks({}, history.backend(await check.client())));
+        clients.push(
+          await check.locks({ leaseMs: check.longLeaseMs }, history.backend(await check.client())),
+        );
       const work = clients.flatMap((locks) =>
         [0, 1].map(async () => {
           for (let round = 0; round < 5; round++) {
