@@ -48,6 +48,21 @@ const ambient = {
   ),
 };
 
+/** What keeps code from using them. */
+const noAmbient = {
+  'no-restricted-globals': ['error', ...ambient.globals.map((name) => ({ name, message: REASON }))],
+  'no-restricted-properties': [
+    'error',
+    ...ambient.properties.map(([object, property]) => ({ object, property, message: REASON })),
+  ],
+  'no-restricted-imports': ['error', { paths: ambient.imports }],
+  'no-restricted-syntax': [
+    'error',
+    { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: REASON },
+    { selector: "CallExpression[callee.name='Date']", message: REASON },
+  ],
+};
+
 export default defineConfig(
   globalIgnores(['**/dist/', '**/coverage/', '**/.turbo/', 'docs/api/', '**/*.gen.ts']),
   {
@@ -56,6 +71,7 @@ export default defineConfig(
     languageOptions: {
       globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly' },
     },
+    rules: noAmbient,
   },
   {
     files: ['**/*.ts'],
@@ -79,17 +95,7 @@ export default defineConfig(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       '@typescript-eslint/no-empty-function': 'off',
-      'no-restricted-globals': ['error', ...ambient.globals.map((name) => ({ name, message: REASON }))],
-      'no-restricted-properties': [
-        'error',
-        ...ambient.properties.map(([object, property]) => ({ object, property, message: REASON })),
-      ],
-      'no-restricted-imports': ['error', { paths: ambient.imports }],
-      'no-restricted-syntax': [
-        'error',
-        { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: REASON },
-        { selector: "CallExpression[callee.name='Date']", message: REASON },
-      ],
+      ...noAmbient,
     },
   },
   {

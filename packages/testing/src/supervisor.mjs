@@ -8,8 +8,11 @@ import { chownSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+/* eslint-disable no-restricted-imports -- a process of its own, and plain JavaScript so that it starts at once: no Runtime
+   is handed to it */
 import { clearTimeout, setTimeout } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
+/* eslint-enable no-restricted-imports */
 
 /** How long a server may take to end on request once nobody waits for it any more. */
 const ORPHAN_GRACE_MS = 3_000;
