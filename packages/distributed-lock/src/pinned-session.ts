@@ -1,6 +1,7 @@
 import { LockBackendError, LockClosedError } from '@quorate/distributed-lock';
-import { deadline, type Runtime, type Timer } from '@quorate/runtime';
+import { deadline, type Runtime } from '@quorate/runtime';
 import type { SqlConnection, SqlDatabase } from '@quorate/sql';
+import { bounded, Stop } from './stop.js';
 
 /** One thing to do on the session. */
 export interface SessionOperation {
@@ -13,6 +14,10 @@ export interface SessionOperation {
 export interface SessionDialect {
   /** Marks the session with the token. Resolves with the mark that was there before, if any. */
   mark(connection: SqlConnection, token: string): Promise<string | undefined>;
+  /** Makes a session that was marked ready for {@link SessionDialect.perform}. */
+  prepare?(connection: SqlConnection): Promise<void>;
+  /** Undoes that. */
+  unprepare?(connection: SqlConnection): Promise<void>;
   /** Reads the mark of whatever connection of the server this statement reaches. */
   readMark(connection: SqlConnection): Promise<string | undefined>;
   /**
@@ -87,7 +92,10 @@ export class PinnedSession {
     if (open === undefined) return;
     try {
       const connection = await open.ready;
-      if (clean) await this.#dialect.mark(connection, '');
+      if (clean) {
+        await this.#dialect.unprepare?.(connection);
+        await this.#dialect.mark(connection, '');
+      }
       open.end(clean ? undefined : new LockClosedError());
     } catch (error) {
       open.end(error);
@@ -113,7 +121,9 @@ export class PinnedSession {
     const open = (this.#open ??= this.#pin());
     try {
       const connection = await open.ready;
-      const results = await this.#answered(open, this.#dialect.perform(connection, this.#token, operations));
+      const results = await bounded(this.#runtime, UNANSWERED_MS, open.lost, 'the session', () =>
+        this.#dialect.perform(connection, this.#token, operations),
+      );
       if (results.length !== operations.length || results.includes(undefined)) throw pooledError();
       let at = 0;
       for (const { operation, resolve } of taken)
@@ -126,30 +136,13 @@ export class PinnedSession {
     }
   }
 
-  /** Waits for an answer; a session that gives none in a long time, or is lost, gives none any more. */
-  async #answered<T>(open: Open, answer: Promise<T>): Promise<T> {
-    let timer: Timer | undefined;
-    const unanswered = new Promise<never>((_, reject) => {
-      timer = this.#runtime.setTimer(UNANSWERED_MS, () => {
-        const what = `the session did not answer within ${String(UNANSWERED_MS)} ms, and was given up`;
-        reject(new LockBackendError(undefined, what));
-      });
-    });
-    try {
-      return await Promise.race([answer, unanswered, open.lost]);
-    } finally {
-      timer?.cancel();
-      answer.catch(() => undefined);
-    }
-  }
-
   #pin(): Open {
     const ready = once<SqlConnection>();
-    const lost = once<never>();
+    const lost = new Stop();
     const ended = once<undefined>();
     const fail = (error: unknown): void => {
       ready.reject(error);
-      lost.reject(error);
+      lost.stop(error instanceof Error ? error : new Error(String(error)));
       ended.reject(error);
       this.#lose(open, error);
     };
@@ -165,7 +158,7 @@ export class PinnedSession {
       .catch(fail);
     const open: Open = {
       ready: ready.promise,
-      lost: lost.promise,
+      lost,
       over,
       end(cause) {
         if (cause === undefined) ended.resolve(undefined);
@@ -185,7 +178,10 @@ export class PinnedSession {
   async #mark(connection: SqlConnection): Promise<void> {
     const before = await this.#dialect.mark(connection, this.#token);
     const shared = await this.#reachedByOthers(connection);
-    if (before === undefined && !shared) return;
+    if (before === undefined && !shared) {
+      await this.#dialect.prepare?.(connection);
+      return;
+    }
     await this.#dialect.mark(connection, '').catch(() => undefined);
     throw pooledError();
   }
@@ -221,8 +217,8 @@ export class PinnedSession {
 /** A session in use. */
 interface Open {
   readonly ready: Promise<SqlConnection>;
-  /** Rejects when it is lost. */
-  readonly lost: Promise<never>;
+  /** Stops when it is lost. */
+  readonly lost: Stop;
   /** Resolves when the connection is back, or ended. */
   readonly over: Promise<unknown>;
   /** Gives it back, or ends it with a cause. */

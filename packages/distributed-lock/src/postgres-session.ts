@@ -24,9 +24,14 @@ export const sessionLockCapabilities: LockCapabilities = Object.freeze({
 
 const MARK = 'quorate.lock_session';
 const marked = (token: string): string => `current_setting('${MARK}', true) = ${token}`;
-const LOCK = `select case when ${marked('$2')} then case when pg_try_advisory_lock($1) then nextval('quorate_lock_fence') else 0 end end as result`;
-const UNLOCK = `select case when ${marked('$2')} then pg_advisory_unlock($1)::int end as result`;
-const PING = `select case when ${marked('$1')} then 1 end as result`;
+/** Prepared on the session: parsing and planning them would cost more than they do. */
+const STATEMENTS = {
+  lock: `(bigint, text) as select case when ${marked('$2')} then case when pg_try_advisory_lock($1) then nextval('quorate_lock_fence') else 0 end end as result`,
+  unlock: `(bigint, text) as select case when ${marked('$2')} then pg_advisory_unlock($1)::int end as result`,
+  ping: `(bigint, text) as select case when ${marked('$2')} then 1 end as result`,
+};
+const prepared = (kind: string): string => `quorate_lock_${kind}`;
+const UNKNOWN_STATEMENT = '26000';
 
 const session: SessionDialect = {
   async mark(connection, token) {
@@ -44,13 +49,23 @@ const session: SessionDialect = {
     );
     return rows[0]?.mark ?? undefined;
   },
+  async prepare(connection) {
+    for (const [kind, text] of Object.entries(STATEMENTS))
+      await connection.query(`prepare ${prepared(kind)} ${text}`);
+  },
+  async unprepare(connection) {
+    for (const kind of Object.keys(STATEMENTS)) await connection.query(`deallocate ${prepared(kind)}`);
+  },
   async perform(connection, token, operations) {
     const [only] = operations;
-    if (only !== undefined && operations.length === 1) {
-      const { kind, id } = only;
-      if (kind === 'ping') return results(connection, PING, [token]);
-      if (kind === 'lock') return results(connection, LOCK, [id, token]);
-      if (kind === 'unlock') return results(connection, UNLOCK, [id, token]);
+    if (only !== undefined && operations.length === 1 && only.kind in STATEMENTS) {
+      // Two integers and a token of our own: EXECUTE takes no parameters.
+      const text = `execute ${prepared(only.kind)}(${BigInt(only.id).toString()}, '${token}')`;
+      return results(connection, text, []).catch((error: unknown) => {
+        // It is not the session that it was prepared on.
+        if ((error as { readonly code?: unknown }).code === UNKNOWN_STATEMENT) return [undefined];
+        throw error;
+      });
     }
     const kinds = operations.map(({ kind }) => kind);
     const ids = operations.map(({ id }) => id || '0');
