@@ -6,8 +6,9 @@ const MAX_ROWS = 4_096;
 /**
  * Remembers which rows are hot: those on which an update without a lock lost too often. Pure.
  *
- * A hot row is updated under its lock. Every so many updates one tries without, and if it loses even once the row is hot
- * again; so a row that cools down is found out, and one that stays hot pays for a lost attempt seldom.
+ * A hot row is updated under its lock. Every so many updates one tries without, while the others go on locking, and only
+ * if it wins at once the row has cooled down; so that is found out, and a row that stays hot pays for a lost attempt
+ * seldom.
  */
 export class RowHeat {
   readonly #credits = new Map<string, number>();
@@ -15,9 +16,9 @@ export class RowHeat {
   /** Whether to update it under a lock right away. Counts as one update. */
   takeHot(row: string): boolean {
     const credits = this.#credits.get(row);
-    if (credits === undefined || credits === 0) return false;
-    this.#credits.set(row, credits - 1);
-    return true;
+    if (credits === undefined) return false;
+    this.#credits.set(row, credits === 0 ? CREDITS : credits - 1);
+    return credits > 0;
   }
 
   /** How many lost attempts make it hot: one, where it was before. */
