@@ -1,6 +1,7 @@
 import type { ClaimId, ClaimRequest, LockMode } from '@quorate/distributed-lock';
-import { abortable, deadline, type Runtime } from '@quorate/runtime';
+import type { Runtime } from '@quorate/runtime';
 import type { Redis } from 'ioredis';
+import { bounded } from '../stop.js';
 import { addressOf, assertOpen, type ConnectionLosses, countLosses } from './client.js';
 import { lockKeys, runScript, type Script, scripts } from './scripts.js';
 
@@ -52,19 +53,13 @@ export class RedlockNode {
     this.#losses.stop();
   }
 
-  async #run(script: Script, key: string, args: (string | number)[], timeoutMs: number): Promise<unknown> {
+  #run(script: Script, key: string, args: (string | number)[], timeoutMs: number): Promise<unknown> {
     assertOpen(this.#client, key);
     // What would wait for a connection is not sent: it would arrive when nobody wants it any more.
     const { status } = this.#client;
     if (status === 'reconnecting' || status === 'close') throw new Error('not connected');
-    const limit = deadline(this.#runtime, timeoutMs, { what: 'an answer' });
-    try {
-      return await abortable(
-        runScript(this.#client, script, lockKeys(this.#prefix, key), args),
-        limit.signal,
-      );
-    } finally {
-      limit[Symbol.dispose]();
-    }
+    return bounded(this.#runtime, timeoutMs, undefined, 'an answer', () =>
+      runScript(this.#client, script, lockKeys(this.#prefix, key), args),
+    );
   }
 }
