@@ -14,7 +14,7 @@ import { Redis } from 'ioredis';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { guardedWrite } from './redis-worlds.js';
 import { SeveringProxy } from './severing-proxy.js';
 
@@ -390,6 +390,26 @@ describe('the queue', () => {
     expect(await subscribers()).toBe(1);
     await two.close();
     await expect.poll(subscribers).toBe(0);
+  });
+});
+
+describe('calls of one turn', () => {
+  it('leave in few writes, also on the connection after one that was lost', async () => {
+    const over = client();
+    const locks = locksOf({}, over);
+    const keys = Array.from({ length: 64 }, (_, at) => `gathered-${String(at)}`);
+    const takeAll = async (): Promise<number> => {
+      const writes = [vi.spyOn(over.stream, '_write'), vi.spyOn(over.stream, '_writev' as '_write')];
+      const leases = await Promise.all(keys.map((key) => locks.acquire(key)));
+      await Promise.all(leases.map((lease) => lease.release()));
+      return writes.reduce((sum, { mock }) => sum + mock.calls.length, 0);
+    };
+    // The first call loads the scripts; it is not gathered.
+    await (await locks.acquire('first')).release();
+    expect(await takeAll()).toBeLessThanOrEqual(2 * (64 / 16 + 1));
+    over.stream.destroy();
+    await (await locks.acquire('first')).release();
+    expect(await takeAll()).toBeLessThanOrEqual(2 * (64 / 16 + 1));
   });
 });
 
