@@ -3,10 +3,11 @@ import { etcdBackend } from '@quorate/distributed-lock/etcd';
 import { leaseRowBackend as mysqlLeaseRows } from '@quorate/distributed-lock/mysql';
 import { leaseRowBackend, lockMigrations } from '@quorate/distributed-lock/postgres';
 import { redisBackend } from '@quorate/distributed-lock/redis';
-import { ReplicatedLockMachine, replicatedLockSpace } from '@quorate/distributed-lock/replicated-log';
+import { replicatedLockSpace } from '@quorate/distributed-lock/replicated-log';
 import { createFileLog } from '@quorate/durable-log/file';
 import { createRaft, raftCodec } from '@quorate/raft-core';
 import { startNode } from '@quorate/replicated-log';
+import { LockMachine } from '@quorate/replicated-log/lock';
 import { createTransport } from '@quorate/transport';
 import { createTcpLink } from '@quorate/transport/tcp';
 import { migrate } from '@quorate/sql';
@@ -69,7 +70,7 @@ async function connectRaft({ id, ports, directory }: WorkerArguments): Promise<L
       ),
     }),
   );
-  const machine = new ReplicatedLockMachine();
+  const machine = new LockMachine();
   const log = await startNode({
     core: (recovered, seed) => createRaft({ id, seed, recovered, membership: { voters, learners: [] } }),
     codec: raftCodec({ group: 'task-queue' }),

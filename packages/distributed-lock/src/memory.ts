@@ -6,8 +6,8 @@ import type {
   LockCapabilities,
 } from '@quorate/distributed-lock';
 import { LockClosedError } from '@quorate/distributed-lock';
+import { LockTable } from '@quorate/replicated-log/lock';
 import { type Runtime, systemRuntime, type Timer } from '@quorate/runtime';
-import { LockTable } from './core/lock-table.js';
 
 /** What the memory backend promises, to the clients of one space. */
 export const memoryCapabilities: LockCapabilities = Object.freeze({

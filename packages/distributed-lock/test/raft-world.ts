@@ -2,7 +2,6 @@ import type { LockBackend } from '@quorate/distributed-lock';
 import type { LockConformanceWorld } from '@quorate/distributed-lock/conformance';
 import {
   type LockLog,
-  ReplicatedLockMachine,
   type ReplicatedLockSpace,
   replicatedLockSpace,
   replicatedLogCapabilities,
@@ -10,6 +9,7 @@ import {
 import { createMemoryLog, createMemoryMedium } from '@quorate/durable-log';
 import { createRaft, raftCodec } from '@quorate/raft-core';
 import { startNode } from '@quorate/replicated-log';
+import { LockMachine } from '@quorate/replicated-log/lock';
 import type { Runtime } from '@quorate/runtime';
 import { createMemoryNetwork, createTransport } from '@quorate/transport';
 
@@ -31,7 +31,7 @@ export async function raftWorld(runtime: Runtime): Promise<LockConformanceWorld>
 
   const start = async (id: string): Promise<void> => {
     const transport = createTransport(network.link(id), { runtime });
-    const machine = new ReplicatedLockMachine();
+    const machine = new LockMachine();
     const medium = disks.get(id);
     if (medium === undefined) throw new Error(`no disk of ${id}`);
     const log = await startNode({

@@ -1,173 +1,174 @@
-import type { AppliedCommand, ResultCodec, StateMachine } from '@quorate/replicated-log';
-import { ByteReader, ByteWriter } from '@quorate/runtime/bytes';
-import { ChunkReader } from './chunks.js';
+import type { AppliedCommand, StateMachine } from '@quorate/replicated-log';
+import { InvalidOptionError } from '@quorate/runtime';
 import {
+  type ClaimGrant,
+  type ClaimId,
+  claimKey,
+  type ConvertResult,
+  type LockStatus,
+  type RenewResult,
+} from './core/lock-claims.js';
+import { LockTable } from './core/lock-table.js';
+import {
+  type ClaimMark,
   decodeLockCommand,
-  decodeLockResult,
-  encodeLockResult,
+  decodeLocks,
+  encodeLocks,
   type LockCommand,
-  type LockResult,
-  MAX_LOCK_NAME_BYTES,
 } from './core/lock-format.js';
 
-/** What a {@link LockMachine} is asked: how things stand with one lock. */
+/** What a command in the log came to. */
+export type LockResult =
+  | ConvertResult
+  | RenewResult
+  | { readonly state: 'released' | 'lapsed' }
+  /** Permits cannot be converted. Nothing happened. */
+  | { readonly state: 'unfit' };
+
+/** What a {@link LockMachine} is asked: who has a key. */
 export interface LockQuery {
-  readonly name: string;
+  readonly key: string;
 }
 
-/** Who has a lock, and how many wait for it. */
-export interface LockStatus {
-  readonly holder:
-    { readonly owner: string; readonly fence: number; readonly expiresAtMs: number } | undefined;
-  readonly waiting: number;
+/** Hears what a machine does as it applies commands. Called within `apply`; it must not throw. */
+export interface LockListener {
+  /** The command at the index `stamp` prolonged a claim, or granted it. */
+  prolonged?(claim: ClaimId, stamp: number, leaseMs: number): void;
+  /** A claim that waited was granted. */
+  granted?(claim: ClaimId, grant: ClaimGrant): void;
+  /** A claim was released, or its lease passed. */
+  ended?(claim: ClaimId): void;
+  /** A snapshot took the place of the state: ask for {@link LockMachine.claims}. */
+  replaced?(): void;
 }
 
-interface Claim {
-  readonly owner: string;
-  ttlMs: number;
-  expiresAtMs: number;
-}
-
-/** The first claim has the lock, the others wait in the order in which they came. Never empty. */
-interface Lock {
-  fence: number;
-  claims: Claim[];
-}
-
-const VERSION = 1;
-const MAX_SNAPSHOT_BYTES = 1_073_741_824;
+/** Time stands still in the table: a lease ends when a command says that it was seen to pass. */
+const NOW_MS = 0;
+const CHUNK_BYTES = 65_536;
 
 /**
- * Replicated locks with leases by replicated time, a fair queue, and fences that grow with every grant. Claims that
- * are not renewed in time are gone, whether they have the lock or wait for it. Give each node one of its own.
+ * The state machine behind the locks of a replicated log: every mode, one fair queue per key, upgrades and downgrades, and
+ * fences that are part of the log, and so rise over every fault that it survives. Give each node one of its own, hand it
+ * to `startNode`, and then both to `keepLeases`. Repeating a command of the same owner does no harm: it needs no session.
  *
- * A lock is mutual exclusion among those who believe in replicated time; an owner that was paused may not know that it
- * has lost it. Hand the fence to what the lock protects, and let that refuse lower ones than it has seen.
+ * It knows no clock, not even that of the log: a lease ends by a command of a node that has seen it pass. A command that
+ * prolongs a claim makes those void that were proposed by whoever had not seen it yet.
  */
 export class LockMachine implements StateMachine<LockResult, LockQuery, LockStatus> {
-  readonly results: ResultCodec<LockResult> = { encode: encodeLockResult, decode: decodeLockResult };
-  #locks = new Map<string, Lock>();
-  #fence = 0;
-  /** No claim expires before this. */
-  #nextMs = Number.POSITIVE_INFINITY;
+  #table = new LockTable();
+  /** Of every claim in the table. */
+  readonly #marks = new Map<string, ClaimId & ClaimMark>();
+  readonly #listeners = new Set<LockListener>();
 
   apply(commands: readonly AppliedCommand[]): readonly LockResult[] {
-    return commands.map(({ data, timeMs }) => {
-      this.advance(timeMs);
-      return this.#run(decodeLockCommand(data), timeMs);
+    return commands.map(({ data, index }) => {
+      const result = this.#run(decodeLockCommand(data), index);
+      for (const { key, owner, grant } of this.#table.takeHandOvers()) {
+        this.#prolonged({ key, owner }, index, grant.validMs);
+        for (const listener of this.#listeners) listener.granted?.({ key, owner }, grant);
+      }
+      return result;
     });
   }
 
-  advance(timeMs: number): void {
-    if (timeMs < this.#nextMs) return;
-    for (const name of [...this.#locks.keys()]) {
-      this.#keep(name, timeMs, ({ expiresAtMs }) => expiresAtMs > timeMs);
-    }
-    this.#findNext();
-  }
-
-  nextTimeMs(): number | undefined {
-    return this.#nextMs === Number.POSITIVE_INFINITY ? undefined : this.#nextMs;
-  }
-
-  query({ name }: LockQuery): LockStatus {
-    const lock = this.#locks.get(name);
-    const [holder] = lock?.claims ?? [];
-    if (lock === undefined || holder === undefined) return { holder: undefined, waiting: 0 };
-    const { owner, expiresAtMs } = holder;
-    return { holder: { owner, fence: lock.fence, expiresAtMs }, waiting: lock.claims.length - 1 };
+  query({ key }: LockQuery): LockStatus {
+    return this.#table.inspect(key, NOW_MS);
   }
 
   async *snapshot(): AsyncGenerator<Uint8Array, void, undefined> {
-    const writer = new ByteWriter().u8(VERSION).varint(this.#fence).varint(this.#locks.size);
-    for (const [name, { fence, claims }] of this.#locks) {
-      writer.string(name).varint(fence).varint(claims.length);
-      for (const { owner, ttlMs, expiresAtMs } of claims)
-        writer.string(owner).varint(ttlMs).varint(expiresAtMs);
-    }
-    const body = writer.finish();
-    yield new ByteWriter(4).u32(body.length).finish();
-    yield await Promise.resolve(body);
+    const bytes = encodeLocks({
+      table: {
+        fence: this.#table.fence,
+        locks: [...this.#table.keys()].map((key) => ({ key, ...this.#table.dump(key) })),
+      },
+      mark: (key, owner) => this.#marks.get(claimKey(key, owner)) ?? { stamp: 0, order: 0 },
+    });
+    for (let at = 0; at < bytes.length; at += CHUNK_BYTES)
+      yield await Promise.resolve(bytes.subarray(at, at + CHUNK_BYTES));
   }
 
   async restore(chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    const input = new ChunkReader(chunks);
-    const size = new ByteReader(await input.take(4));
-    const bytes = size.u32();
-    if (bytes > MAX_SNAPSHOT_BYTES) size.fail(`locks of ${String(bytes)} bytes`, 0);
-    const reader = new ByteReader(await input.take(bytes));
-    if (reader.u8() !== VERSION) reader.fail('locks of an unknown version', 0);
-    const highest = reader.varint();
-    const locks = new Map<string, Lock>();
-    for (let left = reader.varint(); left > 0; left--) {
-      const name = reader.string(MAX_LOCK_NAME_BYTES);
-      const fence = reader.varint();
-      const claims: Claim[] = [];
-      for (let more = reader.varint(); more > 0; more--) {
-        const owner = reader.string(MAX_LOCK_NAME_BYTES);
-        claims.push({ owner, ttlMs: reader.varint(), expiresAtMs: reader.varint() });
+    const pieces: Uint8Array[] = [];
+    for await (const chunk of chunks) pieces.push(chunk);
+    const { table, marks } = decodeLocks(Buffer.concat(pieces));
+    this.#table = new LockTable();
+    // Also where nobody holds anything, fences go on.
+    this.#table.load('', { holders: [], queue: [] }, table.fence);
+    for (const { key, ...state } of table.locks) this.#table.load(key, state, table.fence);
+    this.#marks.clear();
+    for (const mark of marks) this.#marks.set(claimKey(mark.key, mark.owner), mark);
+    for (const listener of this.#listeners) listener.replaced?.();
+  }
+
+  /** Every claim, with the longest lease that it was ever promised. */
+  *claims(): Iterable<ClaimId & { readonly stamp: number; readonly leaseMs: number }> {
+    for (const key of this.#table.keys()) {
+      const { holders, queue } = this.#table.dump(key);
+      for (const { owner, expiresAtMs } of [...holders, ...queue]) {
+        const { stamp = 0 } = this.#marks.get(claimKey(key, owner)) ?? {};
+        yield { key, owner, stamp, leaseMs: expiresAtMs - NOW_MS };
       }
-      locks.set(name, { fence, claims });
-    }
-    reader.end();
-    this.#locks = locks;
-    this.#fence = highest;
-    this.#findNext();
-  }
-
-  #run(command: LockCommand, timeMs: number): LockResult {
-    const { name, owner } = command;
-    if (command.type === 'release') {
-      this.#keep(name, timeMs, (claim) => claim.owner !== owner);
-      return { state: 'none' };
-    }
-    const { ttlMs } = command;
-    this.#nextMs = Math.min(this.#nextMs, timeMs + ttlMs);
-    const lock = this.#locks.get(name);
-    const own = lock?.claims.find((claim) => claim.owner === owner);
-    if (own !== undefined) {
-      Object.assign(own, { ttlMs, expiresAtMs: timeMs + ttlMs });
-    } else if (lock === undefined) {
-      this.#locks.set(name, {
-        fence: ++this.#fence,
-        claims: [{ owner, ttlMs, expiresAtMs: timeMs + ttlMs }],
-      });
-    } else if (command.type === 'acquire') {
-      lock.claims.push({ owner, ttlMs, expiresAtMs: timeMs + ttlMs });
-    }
-    return this.#standing(name, owner);
-  }
-
-  #standing(name: string, owner: string): LockResult {
-    const lock = this.#locks.get(name);
-    const ahead = lock?.claims.findIndex((claim) => claim.owner === owner) ?? -1;
-    const claim = lock?.claims[ahead];
-    if (lock === undefined || claim === undefined) return { state: 'none' };
-    const { expiresAtMs } = claim;
-    return ahead === 0
-      ? { state: 'held', fence: lock.fence, expiresAtMs }
-      : { state: 'waiting', ahead, expiresAtMs };
-  }
-
-  /** Removes claims. Whoever becomes the first has the lock from now on, for its whole time to live. */
-  #keep(name: string, timeMs: number, wanted: (claim: Claim) => boolean): void {
-    const lock = this.#locks.get(name);
-    if (lock === undefined) return;
-    const [before] = lock.claims;
-    lock.claims = lock.claims.filter(wanted);
-    const [first] = lock.claims;
-    if (first === undefined) {
-      this.#locks.delete(name);
-    } else if (first !== before) {
-      lock.fence = ++this.#fence;
-      first.expiresAtMs = timeMs + first.ttlMs;
     }
   }
 
-  #findNext(): void {
-    this.#nextMs = Number.POSITIVE_INFINITY;
-    for (const { claims } of this.#locks.values()) {
-      for (const { expiresAtMs } of claims) this.#nextMs = Math.min(this.#nextMs, expiresAtMs);
+  /** Tells a listener what happens from now on. Returns how to end that. */
+  listen(listener: LockListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #run(command: LockCommand, index: number): LockResult {
+    switch (command.type) {
+      case 'claim': {
+        const { request } = command;
+        const result = this.#table.claim(request, NOW_MS);
+        if (result.state !== 'busy') this.#prolonged(request, index, request.leaseMs);
+        return result;
+      }
+      case 'convert':
+        return this.#convert(command, index);
+      case 'renew': {
+        const { claim, leaseMs } = command;
+        const result = this.#table.renew(claim, leaseMs, NOW_MS);
+        if (result.state === 'held') this.#prolonged(claim, index, leaseMs);
+        return result;
+      }
+      case 'release':
+        return { state: this.#end(command.claim) };
+      case 'lapse':
+        for (const { stamp, ...claim } of command.claims)
+          if (this.#marks.get(claimKey(claim.key, claim.owner))?.stamp === stamp) this.#end(claim);
+        return { state: 'lapsed' };
     }
+  }
+
+  #convert({ request, order }: Extract<LockCommand, { type: 'convert' }>, index: number): LockResult {
+    const mark = this.#marks.get(claimKey(request.key, request.owner));
+    // Nobody waits for the answer to a conversion that a later one has overtaken.
+    if (mark !== undefined && order <= mark.order) return { state: 'busy' };
+    let result: ConvertResult;
+    try {
+      result = this.#table.convert(request, NOW_MS);
+    } catch (error) {
+      if (error instanceof InvalidOptionError) return { state: 'unfit' };
+      throw error;
+    }
+    if (result.state !== 'lost') this.#prolonged(request, index, request.leaseMs, order);
+    return result;
+  }
+
+  #end(claim: ClaimId): 'released' | 'lost' {
+    const result = this.#table.release(claim, NOW_MS);
+    if (result === 'released') {
+      this.#marks.delete(claimKey(claim.key, claim.owner));
+      for (const listener of this.#listeners) listener.ended?.(claim);
+    }
+    return result;
+  }
+
+  #prolonged({ key, owner }: ClaimId, stamp: number, leaseMs: number, order?: number): void {
+    const id = claimKey(key, owner);
+    this.#marks.set(id, { key, owner, stamp, order: order ?? this.#marks.get(id)?.order ?? 0 });
+    for (const listener of this.#listeners) listener.prolonged?.({ key, owner }, stamp, leaseMs);
   }
 }

@@ -1,6 +1,6 @@
+import { type HandOver, LockTable, type TableClaim } from '@quorate/replicated-log/lock';
 import { QuorateError } from '@quorate/runtime';
 import type { LockMode } from '../contract.js';
-import { type HandOver, LockTable, type TableClaim } from './lock-table.js';
 
 /** A row of the table of leases, as it was read; `undefined` where there is none yet. */
 export interface LeaseRow {

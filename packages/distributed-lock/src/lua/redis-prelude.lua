@@ -5,8 +5,8 @@
 -- KEYS[2]  sorted set: owners that wait, by their number in the queue
 -- KEYS[3]  hash: owner -> msgpack { mode, permits, total, leaseMs, untilUs, inbox }
 --
--- The rules are those of src/core/lock-table.ts. Without holders there is no queue. Time is the server's, in
--- microseconds; doubles hold those exactly until the year 2255.
+-- The rules are those of `LockTable` of @quorate/replicated-log. Without holders there is no queue. Time is the server's,
+-- in microseconds; doubles hold those exactly until the year 2255.
 
 -- How long the last fence is kept after the last lease: it matters only while the server's clock is behind it.
 local FENCE_MS = 86400000

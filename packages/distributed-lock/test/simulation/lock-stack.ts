@@ -7,10 +7,11 @@ import {
   type ReadWriteLease,
 } from '@quorate/distributed-lock';
 import { LockHistory } from '@quorate/distributed-lock/conformance';
-import { ReplicatedLockMachine, replicatedLockSpace } from '@quorate/distributed-lock/replicated-log';
+import { replicatedLockSpace } from '@quorate/distributed-lock/replicated-log';
 import { createFileLog } from '@quorate/durable-log/file';
 import { createRaft, raftCodec } from '@quorate/raft-core';
 import { startNode } from '@quorate/replicated-log';
+import { LockMachine } from '@quorate/replicated-log/lock';
 import { type Runtime, sleep } from '@quorate/runtime';
 import type { SimProcess, Simulation } from '@quorate/simulator';
 import { createTransport } from '@quorate/transport';
@@ -40,7 +41,7 @@ interface Belief {
 interface Life {
   readonly client: string;
   readonly locks: Locks;
-  readonly machine: ReplicatedLockMachine;
+  readonly machine: LockMachine;
   /** What its workers believe to hold. */
   readonly held: Map<Lease, Belief>;
   working: number;
@@ -122,7 +123,7 @@ export class LockStack {
     };
     const client = `${id}.${String(++this.#boots)}`;
     this.lives.delete(id);
-    const machine = new ReplicatedLockMachine();
+    const machine = new LockMachine();
     const transport = createTransport(link, { runtime });
     try {
       const log = await startNode({

@@ -9,7 +9,7 @@ import type {
   LockStatus,
   ReleaseResult,
   RenewResult,
-} from '../contract.js';
+} from './lock-claims.js';
 
 /** One that holds a key, or waits for it. */
 export interface TableClaim {

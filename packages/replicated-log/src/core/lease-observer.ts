@@ -1,5 +1,5 @@
-import type { ClaimId } from '../contract.js';
-import type { Lapsed } from './log-format.js';
+import { type ClaimId, claimKey } from './lock-claims.js';
+import type { Lapsed } from './lock-format.js';
 
 interface Observed extends ClaimId {
   stamp: number;
@@ -25,14 +25,14 @@ export class LeaseObserver {
 
   /** A command that prolonged a claim by `leaseMs` was applied. What was promised before is kept. */
   prolonged({ key, owner }: ClaimId, stamp: number, leaseMs: number, nowMs: number): void {
-    const id = idOf(key, owner);
+    const id = claimKey(key, owner);
     const passesAtMs = Math.max(this.#claims.get(id)?.passesAtMs ?? 0, nowMs + leaseMs);
     this.#claims.set(id, { key, owner, stamp, leaseMs, passesAtMs, dueAtMs: passesAtMs });
     this.#nextMs = Math.min(this.#nextMs, passesAtMs);
   }
 
   ended({ key, owner }: ClaimId): void {
-    this.#claims.delete(idOf(key, owner));
+    this.#claims.delete(claimKey(key, owner));
   }
 
   /** Everything is forgotten: another state takes its place. */
@@ -70,9 +70,4 @@ export class LeaseObserver {
       .sort((one, other) => one.passesAtMs - other.passesAtMs)
       .map(({ key, owner, stamp }) => ({ key, owner, stamp }));
   }
-}
-
-/** One string for a claim: an owner has no control characters. */
-export function idOf(key: string, owner: string): string {
-  return `${owner}\0${key}`;
 }
