@@ -25,24 +25,39 @@ export class StorageLockedError extends LogStorageError {
   }
 }
 
+/** What else is known of the damage. */
+export interface CorruptLogErrorOptions extends QuorateErrorOptions {
+  /**
+   * What `offset` counts.
+   * @defaultValue 'byte'
+   */
+  readonly unit?: 'byte' | 'index';
+}
+
 /**
  * Bytes that were acknowledged as durable are not what was written. The storage does not open, and nothing was
  * changed. Code `CORRUPT_LOG`.
+ *
+ * The member of a group whose storage this is must not come back as itself, neither with an empty storage nor with a
+ * backup: it would have forgotten a vote, or entries that the others count as stored by it, and what was committed could
+ * be lost. Remove it from the group and add a new member, with an id of its own and an empty storage; it gets everything
+ * from the others. A log that nothing else has a copy of can only come from a backup, without what was written since.
  */
 export class CorruptLogError extends LogStorageError {
   static override readonly brand: string = '@quorate/durable-log#CorruptLogError';
 
   /** The file that is damaged, or the table. */
   readonly file: string;
-  /** The first byte of the file that cannot be believed. */
+  /** The first byte of the file that cannot be believed; in a table, the index of the entry. */
   readonly offset: number;
 
-  constructor(file: string, offset: number, what: string, options?: QuorateErrorOptions) {
+  constructor(file: string, offset: number, what: string, options?: CorruptLogErrorOptions) {
     super(
       'CORRUPT_LOG',
-      `${what} at byte ${String(offset)} of ${file}. What was acknowledged is damaged, so that this storage must not ` +
-        'take part: restore its directory from a backup of this same node, or remove the node from the cluster, ' +
-        'empty the directory and add it again as a new one',
+      `${what} at ${options?.unit ?? 'byte'} ${String(offset)} of ${file}. What was acknowledged is damaged; nothing was ` +
+        'changed. The node of a replicated log must not come back with this id, not from a backup either, which has ' +
+        'forgotten votes and entries that others count on: remove it from the group, and add a new node with a new id ' +
+        'and an empty storage. A log without other copies: restore a backup; what was written after it is lost',
       options,
     );
     this.file = file;

@@ -13,6 +13,7 @@ export type {
 export {
   CompactedError,
   CorruptLogError,
+  type CorruptLogErrorOptions,
   InvalidBatchError,
   LogStorageError,
   SnapshotGoneError,

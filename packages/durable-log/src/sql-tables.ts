@@ -70,7 +70,9 @@ export class LogTables {
       const low = toSafeInteger(range?.['low']);
       const high = toSafeInteger(range?.['high']);
       if (low !== shape.first || high !== low + held - 1) {
-        throw new CorruptLogError('table quorate_log_entry', low, `entries of ${this.name} are missing`);
+        throw new CorruptLogError('table quorate_log_entry', low, `entries of ${this.name} are missing`, {
+          unit: 'index',
+        });
       }
       const changes = await this.#run(on, sql['term-changes'], [this.name]);
       for (const [number, change] of changes.entries()) {
@@ -92,7 +94,9 @@ export class LogTables {
       id,
     ]);
     if (row === undefined)
-      throw new CorruptLogError('table quorate_log_snapshot', 0, `a snapshot of ${this.name} is missing`);
+      throw new CorruptLogError('table quorate_log_snapshot', 0, `a snapshot of ${this.name} is missing`, {
+        unit: 'index',
+      });
     return {
       id: toSafeInteger(id),
       meta: {
@@ -163,7 +167,9 @@ export class LogTables {
       const kind = textOf(row['kind']);
       const index = toSafeInteger(row['entry_index']);
       if (!isKind(kind))
-        throw new CorruptLogError('table quorate_log_entry', index, `an unknown kind ${kind}`);
+        throw new CorruptLogError('table quorate_log_entry', index, `an unknown kind ${kind}`, {
+          unit: 'index',
+        });
       const entry = { index, term: toSafeInteger(row['term']), kind, data: bytesOf(row['data']) };
       return row['proposal'] === null ? entry : { ...entry, id: textOf(row['proposal']) };
     });

@@ -103,7 +103,9 @@ describe('a damaged disk', () => {
       const failed = await alone(second).catch((error: unknown) => error);
       expect(failed).toBeInstanceOf(CorruptLogError);
       expect(failed).toMatchObject({ code: 'CORRUPT_LOG', file: path });
-      expect(String(failed)).toMatch(/remove the node from the cluster/);
+      expect(String(failed)).toMatch(
+        /must not come back .* remove it from the group, and add a new node with a new id/,
+      );
       await second.close();
       // The directory is free for whoever repairs it.
       await spoil(file ?? '', what === 'snapshot' ? 60 : 600);
