@@ -86,6 +86,56 @@ describe('chapter 4: membership', () => {
     expect(net.commands('a')).toEqual(['x', 'y']);
   });
 
+  it('Figure 4.1, AddServer rule 4: a change is committed by the configuration before it, and then the new one counts', () => {
+    // Here a configuration takes effect when it is applied, not when it is appended.
+    const net = new Net(['a', 'b', 'c', 'd'], {}, { voters: abc, learners: [] });
+    net.elect('a');
+    net.allow = ({ from, to }) => !['c', 'd'].includes(from) && !['c', 'd'].includes(to);
+    net.node('a').changeMembership({ voters: ['a', 'b', 'c', 'd'], learners: [] }, 'add');
+    net.run();
+    expect(net.node('a').status().membership.voters).toEqual(['a', 'b', 'c', 'd']);
+    net.propose('a', 'x');
+    expect(net.commands('a')).toEqual([]);
+    net.allow = ({ from, to }) => from !== 'c' && to !== 'c';
+    net.tick(5, 'a');
+    expect(net.commands('a')).toEqual(['x']);
+  });
+
+  it('Figure 4.1, RemoveServer rule 3: who is removed counts no longer', () => {
+    const net = new Net(['a', 'b', 'c', 'd'], {});
+    net.elect('a');
+    net.node('a').changeMembership({ voters: abc, learners: [] }, 'remove');
+    net.run();
+    net.tick(2, 'a');
+    net.allow = ({ from, to }) => !['c', 'd'].includes(from) && !['c', 'd'].includes(to);
+    net.propose('a', 'x');
+    expect(net.commands('a')).toEqual(['x']);
+  });
+
+  it('section 4.1: a leader changes nothing before an entry of its own term is committed', () => {
+    // D. Ongaro, "bug in single-server membership changes", raft-dev, 2015.
+    const net = new Net(['a', 'b', 'c', 'd'], { preVote: false, checkQuorum: false });
+    net.elect('a');
+    net.tick(2, 'a');
+    net.allow = ({ message }) => message.type !== 'append';
+    net.elect('b');
+    expect(net.node('b').status()).toMatchObject({ role: 'leader', commit: 1, last: 2 });
+    net.node('b').changeMembership({ voters: ['a', 'b', 'c'], learners: [] }, 'early');
+    net.run();
+    expect(net.results.get('b')).toMatchObject([{ id: 'early', ok: false, reason: 'config-pending' }]);
+  });
+
+  it('section 4.2.1: nodes that catch up as learners count in no majority', () => {
+    const net = new Net(['a', 'b', 'c', 'd', 'e'], {}, { voters: abc, learners: ['d', 'e'] });
+    net.elect('a');
+    net.allow = ({ from, to }) => !['b', 'c'].includes(from) && !['b', 'c'].includes(to);
+    net.propose('a', 'x');
+    net.tick(3, 'a');
+    for (const id of ['d', 'e'])
+      expect(net.node('a').status().progress.get(id)?.match).toBe(net.node('a').status().last);
+    expect(net.commands('a')).toEqual([]);
+  });
+
   it('one change at a time; the next is refused until the last is applied', () => {
     const net = new Net(abc);
     net.elect('a');
@@ -242,6 +292,25 @@ describe('section 6.4: reads', () => {
     net.node('a').reportUnreachable('b');
     net.tick(3, 'a');
     expect(net.results.get('a')).toMatchObject([{ id: 'early', ok: true, index: 1 }]);
+  });
+
+  it('steps 2 and 3: the index is that of when the read came, and a round counts that began behind it', () => {
+    const net = new Net(abc);
+    net.elect('a');
+    net.propose('a', 'x');
+    net.allow = ({ message }) => message.type !== 'heartbeat-reply';
+    net.tick(1, 'a');
+    const before = net.sent.filter(({ message }) => message.type === 'heartbeat-reply');
+    net.node('a').readBarrier('read');
+    net.run();
+    // Answers to rounds from before the read prove nothing.
+    for (const { from, message } of before) net.node('a').step(from, message);
+    net.run();
+    expect(net.results.get('a')).toEqual([]);
+    net.allow = () => true;
+    net.propose('a', 'y');
+    net.tick(1, 'a');
+    expect(net.results.get('a')).toEqual([{ id: 'read', ok: true, index: 2 }]);
   });
 
   it('barriers between two takes share a round', () => {

@@ -17,6 +17,8 @@ export class Disk {
   failure: Error | undefined;
   /** What the newest installed snapshot stands for. */
   snapshotIndex = 0;
+  /** How many chunks of snapshots were staged, installed or not. */
+  stagedChunks = 0;
   compactedTo = 0;
   isOpen = false;
 
@@ -58,7 +60,7 @@ class SlowLog implements LogStorage {
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     options?: { readonly signal?: AbortSignal },
   ): Promise<StagedSnapshot> {
-    const staged = await this.log.stageSnapshot(meta, chunks, options);
+    const staged = await this.log.stageSnapshot(meta, this.#counted(chunks), options);
     return {
       meta,
       sizeBytes: staged.sizeBytes,
@@ -91,6 +93,15 @@ class SlowLog implements LogStorage {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async *#counted(
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const chunk of chunks) {
+      this.disk.stagedChunks++;
+      yield chunk;
+    }
   }
 
   /** Everything in the order in which it was asked for. */

@@ -53,6 +53,18 @@ describe('a replicated log on raft', () => {
     expect(await c.log(old).read(undefined, 'stale')).toEqual([]);
   });
 
+  it('section 6.4, steps 4 and 5: a read waits until what was committed before it is applied', async () => {
+    const c = await start({ raft: { maxBytesPerMessage: 500 } });
+    const leader = await c.elected();
+    const [follower = ''] = c.others(leader);
+    await c.down(follower);
+    const lines = Array.from({ length: 200 }, (_, at) => `line ${String(at)}`);
+    await c.settled(Promise.all(lines.map((line) => c.log(leader).propose(text(line)))));
+    await c.up(follower);
+    // The answer of the leader comes before the commands do.
+    expect(await c.settled(c.log(follower).read(undefined, 'linearizable'))).toEqual(lines);
+  });
+
   it('waits with a read until an index is applied', async () => {
     const c = await start();
     const leader = await c.elected();
@@ -128,6 +140,27 @@ describe('a replicated log on raft', () => {
     for (let at = 0; at < 60; at++) await put();
     const lines = await c.settled(c.log(behind).read(undefined, 'linearizable'));
     expect(lines).toHaveLength(count);
+  });
+
+  it('Figure 13, rules 2 to 4: chunks make a file that counts when it is whole, and a broken transfer changes nothing', async () => {
+    const c = await start({ node: { snapshotEntries: 20, keepEntries: 0, snapshotChunkBytes: 64 } });
+    const leader = await c.elected();
+    const [behind = ''] = c.others(leader);
+    await c.down(behind);
+    const lines = Array.from({ length: 100 }, (_, at) => `line ${String(at)}`);
+    for (const line of lines) await c.settled(c.log(leader).propose(text(line)));
+    await c.up(behind);
+    // Cut off in the middle: some chunks have been taken.
+    await c.runtime.runUntil(() => (c.disks.get(behind)?.stagedChunks ?? 0) >= 3, 60_000);
+    c.isolate(behind);
+    await c.runtime.advance(40_000);
+    expect(c.member(behind).machine.query(undefined)).toEqual([]);
+    expect(c.disks.get(behind)?.snapshotIndex ?? 0).toBe(0);
+    c.heal(behind);
+    expect(await c.settled(c.log(behind).read(undefined, 'linearizable', { timeoutMs: 60_000 }))).toEqual(
+      lines,
+    );
+    expect(c.disks.get(behind)?.snapshotIndex).toBeGreaterThan(50);
   });
 
   it('adds a node as a learner and then as a voter, and replaces two nodes at once', async () => {

@@ -144,6 +144,15 @@ describe('commands of a session', () => {
   const command = (index: number, sequence: number, acknowledged = 0, timeMs = 1_000): Entry =>
     entry(index, { kind: 'session', timeMs, session: 1, sequence, acknowledged, data });
 
+  it('need a session, which its index in the log names (Figure 6.1: RegisterClient rule 3, ClientRequest rule 3)', () => {
+    const machine = new SessionMachine(new Counter());
+    expect(machine.apply([command(1, 1), entry(7, { kind: 'open', timeMs: 1_000, ttlMs: 100 })])).toEqual([
+      { kind: 'expired' },
+      { kind: 'opened', session: 7 },
+    ]);
+    expect(machine.query(undefined)).toBe(0);
+  });
+
   it('take effect once and give the first result again (dissertation, section 6.3)', () => {
     const machine = new SessionMachine(new Counter());
     const outcomes = machine.apply([open, command(2, 1), command(3, 2), command(4, 1)]);
