@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { sleep, systemRuntime } from '@quorate/runtime';
-import { service } from '@quorate/testing';
+import { type Instance, isolated, service } from '@quorate/testing';
 import { backends } from './backends.js';
 import type { Question, WorkerArguments } from './protocol.js';
-import { TaskStore } from './store.js';
+import { FencedRow, SqlRow, TaskStore } from './store.js';
 
 const { values } = parseArgs({
   options: {
@@ -23,18 +23,19 @@ const backend = backends[values.backend];
 const tasks = Number(values.tasks);
 if (backend === undefined || !Number.isSafeInteger(tasks) || tasks < 1) {
   console.error(
-    `usage: task-queue --backend ${Object.keys(backends).join('|')} [--tasks 300] [--url ADDRESS]`,
+    `usage: task-queue --backend ${Object.keys(backends).join('|')} [--tasks 300] [--url ADDRESS[,ADDRESS]]`,
   );
   process.exit(2);
 }
 
 const IDS = ['w1', 'w2', 'w3'];
 const LEASE_MS = 2_000;
-const store = new TaskStore(tasks);
 const directory = await mkdtemp(join(tmpdir(), 'task-queue-'));
 const free = await freePorts(IDS.length);
 const ports = Object.fromEntries(IDS.map((id, at) => [id, free[at] ?? 0]));
-const url = values.url ?? (backend.service === undefined ? '' : await service(backend.service));
+const servers: Instance[] = [];
+const urls = values.url?.split(',') ?? (await startServers());
+const store = new TaskStore(tasks, (await backend.row?.(urls)) ?? new FencedRow());
 const workers = new Map<string, ChildProcess>();
 let killed = 0;
 let frozen = 0;
@@ -43,7 +44,7 @@ let freezeNext = false;
 const over = (): boolean => store.done.length >= tasks;
 
 function start(id: string): void {
-  const given: WorkerArguments = { id, backend: values.backend, url, ports, directory, leaseMs: LEASE_MS };
+  const given: WorkerArguments = { id, backend: values.backend, urls, ports, directory, leaseMs: LEASE_MS };
   const worker = fork(new URL('worker.ts', import.meta.url), [JSON.stringify(given)], {
     execArgv: process.execArgv,
   });
@@ -53,8 +54,11 @@ function start(id: string): void {
       freezeNext = false;
       freeze(worker);
     }
-    worker.send(store.answer(id, question));
-    if (question.type === 'done') show();
+    void store.answer(id, question).then((answer) => {
+      // It may have been killed meanwhile.
+      if (worker.connected) worker.send(answer);
+      if (question.type === 'done') show();
+    });
   });
   worker.on('exit', () => {
     if (!over()) start(id);
@@ -97,18 +101,29 @@ for (const worker of workers.values()) {
   if (worker.exitCode === null && worker.signalCode === null) await once(worker, 'exit');
 }
 await rm(directory, { recursive: true });
+const faults = await store.audit();
+if (store.row instanceof SqlRow) await store.row.drop();
+await Promise.all(servers.map((server) => server.stop()));
 
-const faults = store.audit();
 if (process.stdout.isTTY) console.log();
 console.log(
   `${values.backend}: ${String(store.done.length)} tasks done by ${String(new Set(store.done.map(({ worker }) => worker)).size)} workers`,
 );
 console.log(
-  `killed ${String(killed)} times, frozen ${String(frozen)} times, ${String(store.refused.length)} stale writes refused`,
+  `killed ${String(killed)} times, frozen ${String(frozen)} times, ${String(store.refused.length)} stale writes refused ${store.row.guard}`,
 );
 for (const fault of faults) console.log(`VIOLATION ${fault}`);
 console.log(faults.length === 0 ? 'audit passed: each task once, in order' : 'audit FAILED');
 process.exit(faults.length === 0 ? 0 : 1);
+
+/** The servers of this run, unless it was given the addresses of others. */
+async function startServers(): Promise<readonly string[]> {
+  const { service: kind, servers: count } = backend ?? {};
+  if (kind === undefined) return [];
+  if (count === undefined) return [await service(kind)];
+  servers.push(...(await Promise.all(Array.from({ length: count }, () => isolated(kind)))));
+  return servers.map(({ url }) => url);
+}
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));

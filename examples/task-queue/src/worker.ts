@@ -1,9 +1,9 @@
-// A worker: takes the lock, asks for the next task, does it, and says so under its fence.
+// A worker: takes the lock, asks for the next task, does it, and says so under its fence, if there is one.
 import { once } from 'node:events';
 import { createLocks } from '@quorate/distributed-lock';
 import { sleep, systemRuntime } from '@quorate/runtime';
 import { backends } from './backends.js';
-import type { Answer, Question, WorkerArguments } from './protocol.js';
+import type { Answer, Given, Question, WorkerArguments } from './protocol.js';
 
 const given = JSON.parse(process.argv[2] ?? '') as WorkerArguments;
 const backend = await backends[given.backend]?.connect(given);
@@ -20,14 +20,15 @@ process.on('disconnect', () => process.exit());
 for (;;) {
   try {
     const lease = await locks.acquire(given.directory);
-    const { task } = await ask<{ task: number | undefined }>({ type: 'next', fence: lease.fence });
+    const fence = locks.capabilities.fencing === 'none' ? undefined : lease.fence;
+    const { task, version } = await ask<Given>({ type: 'next', fence });
     if (task === undefined) {
       await lease.release();
       break;
     }
     await sleep(systemRuntime, 3 + systemRuntime.random() * 10);
-    // It may have stood still since: the store looks at the fence, and this worker need not know.
-    await ask({ type: 'done', task, fence: lease.fence });
+    // It may have stood still since: the store looks at the fence or the version, and this worker need not know.
+    await ask({ type: 'done', task, fence, version });
     await lease.release();
   } catch {
     // The lock was lost, or its server is away: the next turn tells.

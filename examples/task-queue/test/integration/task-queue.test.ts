@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 
-it.each(['raft', 'etcd', 'redis', 'postgres', 'mysql'])(
+it.each(['raft', 'etcd', 'redis', 'redlock', 'optimistic', 'postgres', 'mysql'])(
   'does each task once and in order on %s, with workers killed and frozen',
   async (backend) => {
     const { stdout, stderr } = await promisify(execFile)(
