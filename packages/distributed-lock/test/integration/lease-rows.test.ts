@@ -1,5 +1,6 @@
 import { lockConformance } from '@quorate/distributed-lock/conformance';
 import * as mysql from '@quorate/distributed-lock/mysql';
+import * as optimistic from '@quorate/distributed-lock/optimistic';
 import * as postgres from '@quorate/distributed-lock/postgres';
 import { type PgListener, pgListener } from '@quorate/sql/pg';
 import { freshDatabase, isolated } from '@quorate/testing';
@@ -79,3 +80,25 @@ lockConformance({
   leaseMs: LEASE_MS,
   impossible: { restart: 'this server is shared' },
 });
+
+// The same rows by the subpath that takes either database; of what guards the writes each database has its own.
+for (const [name, connect, guard] of [
+  ['PostgreSQL', () => pgClient(onPostgres.url), postgres.fenceGuard],
+  ['MariaDB', () => mysqlClient(onMysql.url), mysql.fenceGuard],
+] as const) {
+  lockConformance({
+    name: `lease rows of /optimistic in ${name}`,
+    capabilities: optimistic.leaseRowsCapabilities,
+    setup: () =>
+      Promise.resolve(
+        sqlWorld({
+          connect,
+          backend: ({ db }) => optimistic.leaseRowBackend(db),
+          guarded: guardedBy(guard),
+        }),
+      ),
+    runner: { describe, it },
+    leaseMs: LEASE_MS,
+    impossible: { restart: 'this server is shared' },
+  });
+}
