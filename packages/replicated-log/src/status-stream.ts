@@ -1,24 +1,24 @@
-import type { CoreStatus } from './contract.js';
+import type { CoreStatus, Membership } from './contract.js';
 
 /** The changes of a node's status. A slow reader gets the latest, not all. */
 export class StatusStream<S extends CoreStatus> {
   readonly #read: () => S;
   readonly #watchers = new Set<Watcher<S>>();
-  #seen: string;
+  #seen: S;
   #ended = false;
 
   constructor(read: () => S) {
     this.#read = read;
-    this.#seen = keyOf(read());
+    this.#seen = read();
   }
 
   /** Looks whether anything changed that somebody may wait for. Costs little while nobody does. */
   update(): void {
     if (this.#watchers.size === 0) return;
     const next = this.#read();
-    const key = keyOf(next);
-    if (key === this.#seen) return;
-    this.#seen = key;
+    const changed = !same(next, this.#seen);
+    this.#seen = next;
+    if (!changed) return;
     for (const watcher of this.#watchers) watcher.offer(next);
   }
 
@@ -26,7 +26,7 @@ export class StatusStream<S extends CoreStatus> {
   end(): void {
     this.#ended = true;
     const last = this.#read();
-    const changed = keyOf(last) !== this.#seen;
+    const changed = !same(last, this.#seen);
     for (const watcher of this.#watchers) {
       if (changed) watcher.offer(last);
       watcher.end();
@@ -39,7 +39,7 @@ export class StatusStream<S extends CoreStatus> {
       [Symbol.asyncIterator]: () => {
         const watcher = new Watcher<S>((gone) => this.#watchers.delete(gone));
         const now = this.#read();
-        this.#seen = keyOf(now);
+        this.#seen = now;
         watcher.offer(now);
         if (this.#ended) watcher.end();
         else this.#watchers.add(watcher);
@@ -89,6 +89,22 @@ class Watcher<S> implements AsyncIterator<S, undefined> {
   }
 }
 
-function keyOf({ role, term, leader, membership }: CoreStatus): string {
-  return JSON.stringify([role, term, leader, membership]);
+/** It is asked after every message, and a core goes on giving the lists that it had: what is the same is not looked into. */
+function same(one: CoreStatus, other: CoreStatus): boolean {
+  return (
+    one.role === other.role &&
+    one.term === other.term &&
+    one.leader === other.leader &&
+    sameMembership(one.membership, other.membership)
+  );
+}
+
+function sameMembership(one: Membership, other: Membership): boolean {
+  const { voters, outgoing, learners, witnesses } = one;
+  const identical =
+    voters === other.voters &&
+    outgoing === other.outgoing &&
+    learners === other.learners &&
+    witnesses === other.witnesses;
+  return identical || JSON.stringify(one) === JSON.stringify(other);
 }

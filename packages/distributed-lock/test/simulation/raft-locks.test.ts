@@ -1,23 +1,16 @@
-import { checkSeeds, runSeeds } from '@quorate/simulator';
+import { runSeeds } from '@quorate/simulator';
 import { describe, expect, it } from 'vitest';
-import { lockScenario, scenarios, totals } from './raft-locks.scenario.js';
+import { checkLocks } from './check-locks.js';
+import { lockScenario } from './raft-locks.scenario.js';
 
+/** Those of three nodes under faults have a file of their own, so that the two run beside each other. */
 const COUNTS: Readonly<Record<string, number>> = {
-  'locks-raft-3': 500,
-  'locks-raft-5': 100,
-  'locks-raft-order': 150,
+  'locks-raft-5': 250,
+  'locks-raft-order': 400,
 };
 
 describe('locks on raft under faults', () => {
-  it.each(scenarios.map((scenario) => [scenario.name, scenario] as const))('%s', async (name, scenario) => {
-    const from = Number(process.env['SEED'] ?? 1);
-    const count = Number(process.env['SEEDS'] ?? COUNTS[name]);
-    const reports = await checkSeeds(scenario, { from, count });
-    const steps = reports.reduce((sum, one) => sum + one.steps, 0);
-    console.log(
-      `${name}: ${String(reports.length)} seeds, ${String(steps)} events, ${JSON.stringify(totals)}`,
-    );
-  });
+  it.each(Object.entries(COUNTS))('%s', (name, count) => checkLocks(name, count));
 
   // What the scenarios would not see proves nothing.
   it('a node whose clock counts leases too fast is found', async () => {
