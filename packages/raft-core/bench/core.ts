@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { CoreRun } from './core/process.js';
-import { median, ratio, readable } from './statistics.js';
+import { median, ratio, readable } from '@quorate/testing/bench';
 
 const WINDOWS = [1, 64, 1024];
 const WARM_UP_CPU_US = 1_500_000;

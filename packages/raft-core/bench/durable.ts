@@ -1,22 +1,26 @@
 // Three processes on loopback that sync to disk, beside three of etcd, in the same run.
 import type { ChildProcess } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
-import { benchDisk, type DiskRun } from './durable/disk.js';
-import {
-  ask,
-  cpuUs,
-  endProcesses,
-  endScripts,
-  freePorts,
-  runProgram,
-  runScript,
-  until,
-} from './durable/processes.js';
+import { join } from 'node:path';
 import type { ClientArguments, LoadResult } from './durable/client.js';
 import type { NodeArguments } from './durable/node.js';
-import { median, quantile, ratio, readable } from './statistics.js';
+import {
+  ask,
+  benchDisk,
+  cpuUs,
+  type DiskRun,
+  endProcesses,
+  endScripts,
+  etcdIsThere,
+  freePorts,
+  median,
+  quantile,
+  ratio,
+  readable,
+  runScript,
+  startEtcdCluster,
+  until,
+} from '@quorate/testing/bench';
 
 const IDS = ['a', 'b', 'c'];
 const WARM_UP_MS = 5_000;
@@ -55,7 +59,7 @@ export async function benchDurable({ rounds, forMs, counts, profile }: DurableOp
       await startQuorate('@quorate/raft-core', join(folder, 'quorate'), false, profile),
       await startQuorate('@quorate/raft-core, blockingSync', join(folder, 'blocking'), true, profile),
     ];
-    if ((process.env['PATH'] ?? '').split(delimiter).some((path) => existsSync(join(path, 'etcd')))) {
+    if (etcdIsThere()) {
       stores.push(await startEtcd(folder));
     } else {
       console.log('etcd is not there, and is left out: apt-get install etcd-server');
@@ -85,7 +89,7 @@ export async function benchDurable({ rounds, forMs, counts, profile }: DurableOp
 }
 
 async function startClient(options: ClientArguments, profile?: string): Promise<ChildProcess> {
-  const client = runScript('client.ts', options, profile);
+  const client = runScript(new URL('durable/client.ts', import.meta.url), options, profile);
   await ask(client, undefined);
   return client;
 }
@@ -100,7 +104,7 @@ async function startQuorate(
   const ports = Object.fromEntries(IDS.map((id, at) => [id, free[at] ?? 0]));
   const servers = IDS.map((id) => {
     const given: NodeArguments = { id, ports, directory: join(folder, id), blockingSync };
-    return runScript('node.ts', given, profile);
+    return runScript(new URL('durable/node.ts', import.meta.url), given, profile);
   });
   const [first] = servers as [ChildProcess];
   const leader = await until(async () => (await ask<string>(first, {})) || undefined);
@@ -109,29 +113,7 @@ async function startQuorate(
 }
 
 async function startEtcd(folder: string): Promise<Store> {
-  const free = await freePorts(2 * IDS.length);
-  const url = (port: number | undefined): string => `http://127.0.0.1:${port}`;
-  const members = IDS.map((id, at) => ({ id, client: url(free[at]), peer: url(free[at + IDS.length]) }));
-  const cluster = members.map(({ id, peer }) => `${id}=${peer}`).join(',');
-  const servers = members.map(({ id, client, peer }) =>
-    runProgram('etcd', [
-      ...['--name', id, '--data-dir', join(folder, `etcd-${id}`), '--log-level', 'error', '--logger', 'zap'],
-      ...['--listen-client-urls', client, '--advertise-client-urls', client],
-      ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
-      ...['--initial-cluster', cluster, '--initial-cluster-state', 'new'],
-    ]),
-  );
-  const port = await until(async () => {
-    for (const [at, { client }] of members.entries()) {
-      const answer = await fetch(`${client}/v3/maintenance/status`, { method: 'POST', body: '{}' }).catch(
-        () => undefined,
-      );
-      const status = (await answer?.json()) as Partial<Record<string, unknown>> | undefined;
-      const { member_id: member } = (status?.['header'] ?? {}) as { member_id?: string };
-      if (member !== undefined && member === status?.['leader']) return free[at];
-    }
-    return undefined;
-  });
+  const { servers, port } = await startEtcdCluster(folder);
   return { name: 'etcd', servers, client: await startClient({ system: 'etcd', leader: 'etcd', port }) };
 }
 

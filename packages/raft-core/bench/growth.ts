@@ -8,7 +8,7 @@ import { createRaft, type RaftCore, type RaftMessage } from '@quorate/raft-core'
 import type { Effects } from '@quorate/replicated-log';
 import { systemRuntime } from '@quorate/runtime';
 import { COMMAND_BYTES, KEPT_ENTRIES, SNAPSHOT_ENTRIES } from './core/contender.js';
-import { readable } from './statistics.js';
+import { readable } from '@quorate/testing/bench';
 
 const VOTERS = ['a', 'b', 'c'];
 const ROWS = [10_000, 100_000, 1_000_000, 10_000_000];

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemRuntime } from '@quorate/runtime';
-import { median } from '../statistics.js';
+import { median } from './statistics.js';
 
 const writeAsync = promisify(write);
 const sync = promisify(fdatasync);

@@ -36,11 +36,11 @@ function track(child: ChildProcess): ChildProcess {
   return child;
 }
 
-/** Runs a script of this folder, with one argument. */
-export function runScript(name: string, argument: unknown, profile: string | undefined): ChildProcess {
+/** Runs a script with one argument, in JSON. */
+export function runScript(script: URL, argument: unknown, profile: string | undefined): ChildProcess {
   const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
   return track(
-    fork(new URL(name, import.meta.url), [JSON.stringify(argument)], {
+    fork(script, [JSON.stringify(argument)], {
       execArgv: [...process.execArgv, ...flags],
     }),
   );
