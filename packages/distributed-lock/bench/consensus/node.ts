@@ -1,9 +1,10 @@
 // One of the processes that keep the locks and take them: TCP, a log in files that is synced, raft.
 import { createLocks } from '@quorate/distributed-lock';
-import { ReplicatedLockMachine, replicatedLockSpace } from '@quorate/distributed-lock/replicated-log';
+import { replicatedLockSpace } from '@quorate/distributed-lock/replicated-log';
 import { createFileLog } from '@quorate/durable-log/file';
 import { createRaft, raftCodec } from '@quorate/raft-core';
 import { startNode } from '@quorate/replicated-log';
+import { LockMachine } from '@quorate/replicated-log/lock';
 import { createTransport } from '@quorate/transport';
 import { createTcpLink } from '@quorate/transport/tcp';
 import { LEASE_MS, serve } from './load.js';
@@ -24,7 +25,7 @@ const auth = { secret: 'the secret of the benchmark' };
 const transport = createTransport(
   createTcpLink({ self: id, clusterId: 'bench', auth, listen: { port: ports[id] ?? 0 }, peers }),
 );
-const machine = new ReplicatedLockMachine();
+const machine = new LockMachine();
 const log = await startNode({
   core: (recovered, seed) => createRaft({ id, seed, recovered, membership: { voters, learners: [] } }),
   codec: raftCodec({ group: 'bench' }),
