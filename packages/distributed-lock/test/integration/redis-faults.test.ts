@@ -372,6 +372,35 @@ describe('the queue', () => {
     expect(checkLockHistory(history.events, redisCapabilities)).toEqual([]);
   });
 
+  it('keeps the order of arrival while connections are killed, in line and at each hand-over', async () => {
+    const history = new LockHistory();
+    const all = Array.from({ length: 6 }, () => locksOf({ attempts: 1_000 }, client(), history));
+    const [first] = all;
+    if (first === undefined) throw new Error('unreachable');
+    const sever = async (): Promise<void> => {
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    };
+    const lease = await first.acquire('severed');
+    const order: number[] = [];
+    const waits: Promise<void>[] = [];
+    for (let place = 0; place < 18; place++) {
+      const locks = all[place % all.length] ?? first;
+      waits.push(
+        locks.using('severed', async () => {
+          order.push(place);
+          await sever();
+        }),
+      );
+      await waiting(first, 'severed', place + 1);
+      if (place % 6 === 5) await sever();
+    }
+    await lease.release();
+    await Promise.all(waits);
+    expect(order).toEqual(Array.from({ length: 18 }, (_, place) => place));
+    expect(checkLockHistory(history.events, redisCapabilities)).toEqual([]);
+  });
+
   it('tells on one connection per client, however many backends and waiters', async () => {
     const over = client();
     const [one, two, holder] = [locksOf({}, over), locksOf({}, over), locksOf()];
