@@ -62,6 +62,45 @@ describe('a witness', () => {
     expect(String((stopped.reason as Error).cause)).toMatch(/started with witnessMachine\(\)/);
   });
 
+  it('is not told what is not durable on the leader, so that it never has the longest log', () => {
+    // Found by simulation: the leader lost its tail in a crash, and the witness, which had it, voted for nobody any more.
+    const net = new Net(['a', 'b', 'c'], {}, { voters: ['a', 'b', 'c'], learners: [], witnesses: ['c'] });
+    net.elect('a');
+    net.tick(2, 'a');
+    net.hold.add('a');
+    net.allow = ({ from, to }) => from !== 'b' && to !== 'b';
+    net.propose('a', 'x');
+    net.tick(3, 'a');
+    expect(net.node('c').status().last).toBe(1);
+    net.release('a');
+    expect(net.node('c').status().last).toBe(2);
+    expect(net.commands('a')).toEqual(['x']);
+  });
+
+  it.each([
+    ['is removed', { voters: ['b', 'c'], learners: [], witnesses: ['c'] }],
+    ['becomes a learner', { voters: ['b', 'c'], learners: ['a'], witnesses: ['c'] }],
+  ])('keeps a leader that %s until a full voter that stays holds everything', (_, next) => {
+    // Found by simulation: nobody who stayed could be elected, because only the witness had the last entries.
+    const net = new Net(['a', 'b', 'c'], {}, { voters: ['a', 'b', 'c'], learners: [], witnesses: ['c'] });
+    net.elect('a');
+    net.tick(2, 'a');
+    net.allow = ({ from, to }) => from !== 'b' && to !== 'b';
+    net.propose('a', 'x');
+    net.node('a').changeMembership(next, 'leave');
+    net.propose('a', 'y');
+    net.tick(3, 'a');
+    expect(net.node('a').status()).toMatchObject({ role: 'leader', membership: { voters: ['a', 'b', 'c'] } });
+    expect(net.commands('a')).toEqual(['x']);
+    expect(net.results.get('a')).toMatchObject([{ ok: false, reason: 'transferring' }]);
+    net.allow = () => true;
+    net.tick(3, 'a');
+    expect(net.node('a').status()).toMatchObject({ role: 'follower', membership: { voters: ['b', 'c'] } });
+    net.tick(45, 'b', 'c');
+    expect(net.node('b').status().role).toBe('leader');
+    expect(net.commands('b')).toEqual(['x']);
+  });
+
   it('is none in the middle of its life, and a full node does not become one', () => {
     const net = new Net(['a', 'b', 'c'], {}, { voters: ['a', 'b', 'c'], learners: [], witnesses: ['c'] });
     net.elect('a');

@@ -2,6 +2,7 @@ import type { Entry } from '@quorate/durable-log';
 import type { Membership, ProposalId } from '@quorate/replicated-log';
 import { becomeFollower } from './election.js';
 import {
+  type Configuration,
   decodeConfiguration,
   encodeConfiguration,
   isVoter,
@@ -31,6 +32,18 @@ export function changeMembership(state: RaftState, next: Membership, id: Proposa
     if (planned.ok) appendEntry(state, 'config', encodeConfiguration(planned.next), id);
     else refuseProposal(state, id, planned.reason, planned.detail);
   }
+}
+
+/**
+ * The configuration under way by which this leader will be no full voter any more, where that leaves witnesses behind.
+ * Until it is applied the leader appends nothing to it, so that another node can catch up with the whole log.
+ */
+export function leavesTo({ configurationIndex, id, log }: RaftState): Configuration | undefined {
+  if (configurationIndex <= log.applied) return undefined;
+  const entry = log.entry(configurationIndex);
+  if (entry === undefined) return undefined;
+  const next = decodeConfiguration(entry.data);
+  return next.witnesses.length === 0 || isVoter(next, id) ? undefined : next;
 }
 
 /** A configuration entry is applied: from now on it is in force. */

@@ -1,6 +1,7 @@
 import type { ProposalId, RefusalReason } from '@quorate/replicated-log';
 import type { NodeId } from '@quorate/transport';
 import type { Forward, ForwardRefused } from '../messages.js';
+import { leavesTo } from './configuration.js';
 import { appendEntry } from './replication.js';
 import type { RaftState } from './state.js';
 
@@ -105,7 +106,7 @@ export function refuseProposal(
 
 function admits(state: RaftState, data: Uint8Array): ForwardRefused['reason'] | undefined {
   if (data.length > state.options.maxCommandBytes) return 'too-large';
-  if (state.transferee !== undefined) return 'transferring';
+  if (state.transferee !== undefined || leavesTo(state) !== undefined) return 'transferring';
   // One command always fits, however large, so that progress is possible.
   const { uncommittedBytes } = state;
   if (uncommittedBytes > 0 && uncommittedBytes + data.length > state.options.maxUncommittedBytes)

@@ -9,7 +9,7 @@ import type {
   HeartbeatReply,
   Snapshot,
 } from '../messages.js';
-import { configurationApplies, leaveJointIfDue } from './configuration.js';
+import { configurationApplies, leaveJointIfDue, leavesTo } from './configuration.js';
 import { askToCampaign } from './election.js';
 import { decodeConfiguration, isConfiguration } from './membership.js';
 import type { Progress } from './progress.js';
@@ -41,13 +41,15 @@ export function ownEntriesDurable(state: RaftState, last: Index): void {
   if (last <= state.log.stable) return;
   state.log.stable = last;
   if (state.role !== 'leader') return;
+  if (state.configuration.witnesses.length > 0) state.replicationPending = true;
   // A leader that is being removed is not in the configuration and does not count itself (dissertation, 4.2.2).
   if (state.progress.get(state.id)?.accept(last) === true) advanceCommit(state);
 }
 
 /** Commits what a majority holds, if it is of this term: Figure 8 shows why an older one is not enough. */
 export function advanceCommit(state: RaftState): void {
-  const reached = quorumIndex(state.voters, (voter) => state.progress.get(voter)?.match ?? 0);
+  const held = quorumIndex(state.voters, (voter) => state.progress.get(voter)?.match ?? 0);
+  const reached = isHeldBySuccessor(state) ? held : Math.min(held, state.configurationIndex - 1);
   const { log } = state;
   if (!Number.isFinite(reached) || reached <= log.commit || log.term(reached) !== state.term) return;
   for (let index = log.commit + 1; index <= reached; index++) {
@@ -55,6 +57,18 @@ export function advanceCommit(state: RaftState): void {
   }
   log.commit = reached;
   state.replicationPending = true;
+}
+
+/**
+ * Whether a leader that is about to leave the others to themselves may go: where witnesses stay behind, one of the full
+ * voters has to hold all that they do. Otherwise the witnesses would vote for none of them.
+ */
+function isHeldBySuccessor(state: RaftState): boolean {
+  const next = leavesTo(state);
+  if (next === undefined) return true;
+  return next.voters.some(
+    (id) => !next.witnesses.includes(id) && state.progress.get(id)?.match === state.log.last,
+  );
 }
 
 /** Makes the messages that peers are due: called once before effects are handed out, so that entries batch. */
@@ -83,6 +97,10 @@ export function heartbeat(state: RaftState): void {
 
 function feed(state: RaftState, to: NodeId, progress: Progress): void {
   const { log, options } = state;
+  // A witness is told what is durable here: it must never be the only one that remembers an entry, for without the
+  // command it cannot lead, and would vote for nobody whose log is shorter.
+  const isWitness = state.configuration.witnesses.includes(to);
+  const last = isWitness ? Math.min(log.last, log.stable) : log.last;
   while (!progress.paused) {
     const prevIndex = progress.next - 1;
     const prevTerm = log.term(prevIndex);
@@ -90,14 +108,12 @@ function feed(state: RaftState, to: NodeId, progress: Progress): void {
       sendSnapshot(state, to, progress);
       return;
     }
-    const hasEntries = progress.next <= log.last;
+    const hasEntries = progress.next <= last;
     // A probe may be empty: its answer is what matters. Otherwise an empty message is worth a new commit index only.
     const idle = progress.toldCommit >= log.commit && !progress.doubtful;
     if (!hasEntries && progress.state === 'replicate' && idle) return;
     progress.doubtful = false;
-    const entries = hasEntries
-      ? log.slice(progress.next, log.last + 1, options.maxBytesPerMessage)
-      : NO_ENTRIES;
+    const entries = hasEntries ? log.slice(progress.next, last + 1, options.maxBytesPerMessage) : NO_ENTRIES;
     progress.toldCommit = log.commit;
     state.send(to, {
       type: 'append',
@@ -105,7 +121,7 @@ function feed(state: RaftState, to: NodeId, progress: Progress): void {
       prevIndex,
       prevTerm,
       commit: log.commit,
-      entries: state.configuration.witnesses.includes(to) ? entries.map(withoutData) : entries,
+      entries: isWitness ? entries.map(withoutData) : entries,
     });
     if (progress.state === 'probe') {
       progress.probing = true;

@@ -16,7 +16,13 @@ interface Committed {
   readonly term: Term;
   /** The term of the node that was the first to say so: it was committed in that one or before. */
   readonly committedIn: Term;
-  readonly digest: string;
+  readonly content: Content;
+}
+
+/** What an entry says. A witness has commands without their data, so that it is unknown until another node shows it. */
+interface Content {
+  readonly head: string;
+  data: string | undefined;
 }
 
 /**
@@ -30,11 +36,17 @@ export class Oracle {
   readonly counts = { elections: 0, committed: 0, installed: 0, truncated: 0, configurations: 0, reads: 0 };
   readonly #leaders = new Map<Term, string>();
   /** By index and term: the content, and the term of the entry before. Log Matching follows by induction. */
-  readonly #entries = new Map<string, { readonly digest: string; readonly prevTerm: Term | undefined }>();
+  readonly #entries = new Map<string, { readonly content: Content; readonly prevTerm: Term | undefined }>();
   readonly #committed: Committed[] = [];
   readonly #results: string[] = [];
   /** Read barriers that are open, with what was committed when they were asked for. */
   readonly #reads = new Map<string, Index>();
+
+  readonly #witnesses: ReadonlySet<string>;
+
+  constructor(witnesses: readonly string[] = []) {
+    this.#witnesses = new Set(witnesses);
+  }
 
   /** The index of the last entry that is known to be committed. */
   get committed(): Index {
@@ -161,15 +173,20 @@ export class Oracle {
     const prevTerm = terms.at(-1) ?? base.term;
     terms.push(entry.term);
     const name = `${String(entry.index)}/${String(entry.term)}`;
-    const digest = digestOf(entry);
+    const content = this.#contentOf(id, entry);
     const known = this.#entries.get(name);
-    if (known === undefined) this.#entries.set(name, { digest, prevTerm });
-    else if (known.digest !== digest || known.prevTerm !== prevTerm)
+    if (known === undefined) this.#entries.set(name, { content, prevTerm });
+    else if (!agree(known.content, content) || known.prevTerm !== prevTerm)
       this.#report('Log Matching', `two logs differ at or before entry ${name}; ${id} has the second`);
   }
 
+  #contentOf(node: string, { kind, id = '', data }: Entry): Content {
+    const unknown = kind === 'command' && this.#witnesses.has(node);
+    return { head: `${kind} ${id}`, data: unknown ? undefined : Buffer.from(data).toString('latin1') };
+  }
+
   #commit(id: string, committedIn: Term, entry: Entry): void {
-    const digest = digestOf(entry);
+    const content = this.#contentOf(id, entry);
     const known = this.#committed[entry.index - 1];
     if (known === undefined) {
       if (entry.index !== this.#committed.length + 1) {
@@ -178,10 +195,10 @@ export class Oracle {
           `${id} commits ${String(entry.index)} while ${String(this.#committed.length)} are known`,
         );
       }
-      this.#committed.push({ term: entry.term, committedIn, digest });
+      this.#committed.push({ term: entry.term, committedIn, content });
       this.counts.committed++;
       if (entry.kind === 'config') this.counts.configurations++;
-    } else if (known.term !== entry.term || known.digest !== digest) {
+    } else if (known.term !== entry.term || !agree(known.content, content)) {
       this.#report(
         'State Machine Safety',
         `${id} commits another entry at ${String(entry.index)}, of term ${String(entry.term)}; there was one of term ${String(known.term)}`,
@@ -190,8 +207,10 @@ export class Oracle {
   }
 }
 
-function digestOf({ kind, id = '', data }: Entry): string {
-  return `${kind} ${id} ${Buffer.from(data).toString('latin1')}`;
+/** Whether two nodes have the same entry, as far as both know it; from then on both know what one of them does. */
+function agree(known: Content, found: Content): boolean {
+  known.data ??= found.data;
+  return known.head === found.head && (found.data === undefined || known.data === found.data);
 }
 
 class WatchedMachine extends KvMachine {

@@ -27,6 +27,8 @@ interface Plan {
   /** The first voters. Where they are not all, the membership changes all the time. */
   readonly founders: readonly string[];
   readonly network: 'stream' | 'datagram';
+  /** Nodes that are witnesses whenever they are voters. */
+  readonly witnesses?: readonly string[];
 }
 
 const FAULTS_MS = 4_000;
@@ -55,6 +57,7 @@ const PLANS: readonly Plan[] = [
   { name: 'raft-3', nodes: ids(3), founders: ids(3), network: 'stream' },
   { name: 'raft-5', nodes: ids(5), founders: ids(5), network: 'datagram' },
   { name: 'raft-5-membership', nodes: ids(5), founders: ids(3), network: 'stream' },
+  { name: 'raft-witness', nodes: ids(4), founders: ids(3), network: 'stream', witnesses: ['n3'] },
 ];
 
 /** The scenarios, over cores of this make. */
@@ -88,7 +91,7 @@ class Run {
     create: typeof createRaft,
   ) {
     this.#plan = plan;
-    const { nodes, founders } = plan;
+    const { nodes, founders, witnesses = [] } = plan;
     const draw = simulation.stream('options');
     const pick = <T>(...of: readonly T[]): T => of[Math.floor(draw() * of.length)] as T;
     const checkQuorum = pick(true, true, true, false);
@@ -98,6 +101,7 @@ class Run {
     this.stack = new Stack(simulation, {
       nodes,
       founders,
+      witnesses,
       create,
       raft: {
         electionTicks: pick(5, 10),
@@ -170,7 +174,8 @@ class Run {
     const life = this.stack.life(this.stack.leader());
     const { voters, learners, outgoing } = life?.log.status().membership ?? {};
     if (voters === undefined || learners === undefined || outgoing === undefined) return;
-    life?.log.changeMembership({ voters, learners }, { timeoutMs: 1_000 }).catch(() => undefined);
+    const next = { voters, learners, ...this.#witnesses(voters) };
+    life?.log.changeMembership(next, { timeoutMs: 1_000 }).catch(() => undefined);
   }
 
   #caughtUp(): boolean {
@@ -292,14 +297,29 @@ class Run {
         .map(({ id }) => id);
       const voters = shuffled.slice(0, 1 + Math.floor(random() * shuffled.length));
       const rest = shuffled.slice(voters.length);
-      const learners = rest.slice(0, Math.floor(random() * (rest.length + 1)));
+      const learners = rest
+        .slice(0, Math.floor(random() * (rest.length + 1)))
+        .filter((id) => !this.stack.options.witnesses.includes(id));
       const explicit = random() < 0.2;
       return this.#once(`voters ${voters.join()}, learners ${learners.join()}`, ({ log }) => {
-        const outgoing = explicit ? { outgoing: log.status().membership.voters } : {};
-        return log.changeMembership({ voters, learners, ...outgoing }, { timeoutMs: 2_000 });
+        const outgoing: { outgoing?: readonly string[] } = explicit
+          ? { outgoing: log.status().membership.voters }
+          : {};
+        const next = {
+          voters,
+          learners,
+          ...outgoing,
+          ...this.#witnesses([...voters, ...(outgoing.outgoing ?? [])]),
+        };
+        return log.changeMembership(next, { timeoutMs: 2_000 });
       });
     },
   };
+
+  #witnesses(voters: readonly string[]): { readonly witnesses?: readonly string[] } {
+    const witnesses = this.stack.options.witnesses.filter((id) => voters.includes(id));
+    return witnesses.length > 0 ? { witnesses } : {};
+  }
 
   /** Something that is asked of a node, of the leader unless told otherwise, whether it comes about or not. */
   #once(name: string, run: (life: Life) => Promise<unknown>, id?: string): ReturnType<FaultKind['draw']> {

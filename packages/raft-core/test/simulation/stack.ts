@@ -1,5 +1,11 @@
 import { createFileLog } from '@quorate/durable-log/file';
-import { type ReplicatedLog, type Session, startNode } from '@quorate/replicated-log';
+import {
+  type ReplicatedLog,
+  type Session,
+  startNode,
+  type StateMachine,
+  witnessMachine,
+} from '@quorate/replicated-log';
 import type { KvAnswer, KvQuery, KvResult } from '@quorate/replicated-log/kv';
 import { type createRaft, raftCodec, type RaftOptions, type RaftStatus } from '@quorate/raft-core';
 import { SimDiskError, type SimNode, type SimProcess, type Simulation } from '@quorate/simulator';
@@ -11,6 +17,8 @@ export interface StackOptions {
   readonly nodes: readonly string[];
   /** The first voters; the other nodes start without a membership. */
   readonly founders: readonly string[];
+  /** Nodes that are witnesses whenever they are voters. */
+  readonly witnesses: readonly string[];
   readonly raft: Partial<RaftOptions>;
   readonly tickMs: number;
   readonly snapshotEntries: number;
@@ -22,6 +30,7 @@ export interface StackOptions {
 
 /** One life of a node. */
 export interface Life {
+  /** A write at a witness resolves with nothing. */
   readonly log: ReplicatedLog<KvResult, KvQuery, KvAnswer, RaftStatus>;
   readonly session: Promise<Session<KvResult> | undefined>;
 }
@@ -32,13 +41,14 @@ export interface Life {
  * because of their disks; no other reason to give up is accepted.
  */
 export class Stack {
-  readonly oracle = new Oracle();
+  readonly oracle: Oracle;
   readonly #lives = new Map<string, Life>();
 
   constructor(
     readonly simulation: Simulation,
     readonly options: StackOptions,
   ) {
+    this.oracle = new Oracle(options.witnesses);
     simulation.invariant('raft', () => {
       const { violation } = this.oracle;
       return violation && `${violation.property}: ${violation.what}`;
@@ -75,14 +85,13 @@ export class Stack {
     this.#lives.delete(id);
     const { options, oracle } = this;
     const voters = options.founders.includes(id) ? options.founders : [];
+    const witnesses = options.witnesses.filter((one) => voters.includes(one));
+    const membership = { voters, learners: [], ...(witnesses.length > 0 && { witnesses }) };
     const transport = createTransport(link, { runtime });
     try {
       const log = await startNode({
         core: (recovered, seed) =>
-          oracle.watch(
-            options.create({ id, seed, membership: { voters, learners: [] }, recovered, ...options.raft }),
-            recovered,
-          ),
+          oracle.watch(options.create({ id, seed, membership, recovered, ...options.raft }), recovered),
         codec: raftCodec({ group: 'sim' }),
         transport,
         storage: createFileLog({
@@ -92,7 +101,9 @@ export class Stack {
           segmentBytes: options.segmentBytes,
           groupBytes: 2_048,
         }),
-        stateMachine: oracle.machine(id),
+        stateMachine: options.witnesses.includes(id)
+          ? (witnessMachine() as unknown as StateMachine<KvResult, KvQuery, KvAnswer>)
+          : oracle.machine(id),
         tickMs: options.tickMs,
         snapshotEntries: options.snapshotEntries,
         keepEntries: options.keepEntries,
