@@ -93,6 +93,9 @@ describe('a witness', () => {
     expect(net.node('a').status()).toMatchObject({ role: 'leader', membership: { voters: ['a', 'b', 'c'] } });
     expect(net.commands('a')).toEqual(['x']);
     expect(net.results.get('a')).toMatchObject([{ ok: false, reason: 'transferring' }]);
+    // Nor does the witness learn of what that voter lacks: this leader might not come back.
+    expect(net.node('a').status().last).toBe(3);
+    expect(net.node('c').status().last).toBe(2);
     net.allow = () => true;
     net.tick(3, 'a');
     expect(net.node('a').status()).toMatchObject({ role: 'follower', membership: { voters: ['b', 'c'] } });

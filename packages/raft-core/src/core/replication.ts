@@ -49,7 +49,8 @@ export function ownEntriesDurable(state: RaftState, last: Index): void {
 /** Commits what a majority holds, if it is of this term: Figure 8 shows why an older one is not enough. */
 export function advanceCommit(state: RaftState): void {
   const held = quorumIndex(state.voters, (voter) => state.progress.get(voter)?.match ?? 0);
-  const reached = isHeldBySuccessor(state) ? held : Math.min(held, state.configurationIndex - 1);
+  const reached =
+    heldBySuccessor(state) >= state.log.last ? held : Math.min(held, state.configurationIndex - 1);
   const { log } = state;
   if (!Number.isFinite(reached) || reached <= log.commit || log.term(reached) !== state.term) return;
   for (let index = log.commit + 1; index <= reached; index++) {
@@ -60,15 +61,14 @@ export function advanceCommit(state: RaftState): void {
 }
 
 /**
- * Whether a leader that is about to leave the others to themselves may go: where witnesses stay behind, one of the full
- * voters has to hold all that they do. Otherwise the witnesses would vote for none of them.
+ * Up to where a full voter holds the log that stays when this leader leaves the others to themselves, and witnesses among
+ * them; infinite where it does not. What the witnesses hold beyond that would make them vote for none of them.
  */
-function isHeldBySuccessor(state: RaftState): boolean {
+function heldBySuccessor(state: RaftState): Index {
   const next = leavesTo(state);
-  if (next === undefined) return true;
-  return next.voters.some(
-    (id) => !next.witnesses.includes(id) && state.progress.get(id)?.match === state.log.last,
-  );
+  if (next === undefined) return Number.POSITIVE_INFINITY;
+  const full = next.voters.filter((id) => !next.witnesses.includes(id));
+  return Math.max(0, ...full.map((id) => state.progress.get(id)?.match ?? 0));
 }
 
 /** Makes the messages that peers are due: called once before effects are handed out, so that entries batch. */
@@ -97,10 +97,10 @@ export function heartbeat(state: RaftState): void {
 
 function feed(state: RaftState, to: NodeId, progress: Progress): void {
   const { log, options } = state;
-  // A witness is told what is durable here: it must never be the only one that remembers an entry, for without the
-  // command it cannot lead, and would vote for nobody whose log is shorter.
+  // A witness is told what is durable here, or with those whom this leader leaves: it must never be the only one that
+  // remembers an entry, for without the command it cannot lead, and would vote for nobody whose log is shorter.
   const isWitness = state.configuration.witnesses.includes(to);
-  const last = isWitness ? Math.min(log.last, log.stable) : log.last;
+  const last = isWitness ? Math.min(log.last, log.stable, heldBySuccessor(state)) : log.last;
   while (!progress.paused) {
     const prevIndex = progress.next - 1;
     const prevTerm = log.term(prevIndex);
@@ -234,7 +234,10 @@ export function onAppendAccepted(
     progress.becomeProbe();
     progress.becomeReplicate();
   }
-  if (news) advanceCommit(state);
+  if (news) {
+    advanceCommit(state);
+    if (state.configuration.witnesses.length > 0) state.replicationPending = true;
+  }
   if (progress.next <= log.last || progress.toldCommit < log.commit) state.replicationPending = true;
   if (from === state.transferee && progress.match === log.last) askToCampaign(state, from);
 }
