@@ -11,7 +11,7 @@ import type {
   RenewResult,
 } from '@quorate/distributed-lock';
 import { LockClosedError } from '@quorate/distributed-lock';
-import { InvalidOptionError } from '@quorate/runtime';
+import { InvalidOptionError, QuorateError, type Runtime, systemRuntime, type Timer } from '@quorate/runtime';
 import type { Etcd3, IKeyValue, IRangeRequest, ITxnRequest, ITxnResponse, Watcher } from 'etcd3';
 import { holdersOf, predecessorOf, type QueuedClaim } from './core/etcd-queue.js';
 import { KeepAlives } from './etcd-keep-alives.js';
@@ -39,6 +39,8 @@ export interface EtcdBackendOptions {
    * @defaultValue 'quorate/locks/'
    */
   readonly prefix?: string;
+  /** @defaultValue systemRuntime */
+  readonly runtime?: Runtime;
 }
 
 /**
@@ -52,6 +54,9 @@ export interface EtcdBackendOptions {
  * is missed for so long. A renewal asks for the lease and, through consensus, for the key. Before etcd 3.4.29 and 3.5.11 a
  * leader that was stopped for longer than a lease can still answer the first of them when it wakes up: guard with the
  * fence.
+ *
+ * A lock that is held for longer than a second is watched: if its etcd lease is revoked, or its key deleted, its `signal`
+ * aborts as soon as etcd says so, not with the next renewal.
  */
 export function etcdBackend(options: EtcdBackendOptions): LockBackend {
   return new EtcdBackend(options);
@@ -60,26 +65,33 @@ export function etcdBackend(options: EtcdBackendOptions): LockBackend {
 const MODES: readonly LockMode[] = ['exclusive', 'shared', 'permits'];
 const NOT_FOUND = /lease not found/i;
 
+/** A lock that is given back sooner is not worth a watch: it takes two messages, and a renewal is far. */
+const WATCH_HELD_AFTER_MS = 1_000;
+
 class EtcdBackend implements LockBackend {
   readonly name = 'etcd';
   readonly capabilities = etcdCapabilities;
   readonly #client: EtcdBackendOptions['client'];
   readonly #prefix: string;
   readonly #keepAlives: KeepAlives;
+  readonly #runtime: Runtime;
   /** What this client waits for, by its own key. */
   readonly #watchers = new Map<string, { readonly on: string; readonly watcher: Promise<Watcher> }>();
+  /** What tells that a lock that is held is gone, by its own key. */
+  readonly #guards = new Map<string, Guard>();
   /** Keys of claims that were asked for and not released. */
   readonly #asked = new Set<string>();
   readonly #background = new Set<Promise<unknown>>();
   #closed = false;
 
-  constructor({ client, prefix = 'quorate/locks/' }: EtcdBackendOptions) {
+  constructor({ client, prefix = 'quorate/locks/', runtime = systemRuntime }: EtcdBackendOptions) {
     if (typeof (client as Partial<Etcd3> | undefined)?.kv?.txn !== 'function')
       throw new InvalidOptionError('client', client, 'an Etcd3 of the package etcd3');
     if (typeof (prefix as unknown) !== 'string' || prefix === '')
       throw new InvalidOptionError('prefix', prefix, 'a string that is not empty');
     this.#client = client;
     this.#prefix = prefix;
+    this.#runtime = runtime;
     this.#keepAlives = new KeepAlives(client.leaseClient);
   }
 
@@ -93,6 +105,7 @@ class EtcdBackend implements LockBackend {
     if (own === undefined || found === undefined) return { state: 'busy' };
     if (at < holdersOf(claims)) {
       this.#unwatch(this.#keyOf(request));
+      this.#guard(this.#keyOf(request), watch, own.seen);
       return { state: 'granted', fence: found.revision, validMs: request.leaseMs };
     }
     this.#watch(key, this.#keyOf(request), claims, at, watch, own.seen);
@@ -102,7 +115,10 @@ class EtcdBackend implements LockBackend {
   async renew(claim: ClaimId, leaseMs: number): Promise<RenewResult> {
     this.#assertOpen();
     const { own } = await this.#look(claim);
-    if (own === undefined || !(await this.#prolong(claim, own, leaseMs))) return { state: 'lost' };
+    if (own === undefined || !(await this.#prolong(claim, own, leaseMs))) {
+      this.#unguard(this.#keyOf(claim));
+      return { state: 'lost' };
+    }
     return { state: 'held', validMs: leaseMs };
   }
 
@@ -110,6 +126,7 @@ class EtcdBackend implements LockBackend {
     this.#assertOpen();
     const key = this.#keyOf(claim);
     this.#unwatch(key);
+    this.#unguard(key);
     this.#asked.delete(key);
     const { responses } = await this.#txn({
       success: [{ request_delete_range: { key: Buffer.from(key), prev_kv: true } }],
@@ -136,6 +153,7 @@ class EtcdBackend implements LockBackend {
   async close(): Promise<void> {
     this.#closed = true;
     for (const key of [...this.#watchers.keys()]) this.#unwatch(key);
+    for (const key of [...this.#guards.keys()]) this.#unguard(key);
     while (this.#background.size > 0) await Promise.allSettled(this.#background);
     this.#keepAlives.close();
   }
@@ -290,6 +308,42 @@ class EtcdBackend implements LockBackend {
     this.#later(watched.watcher.then((watcher) => watcher.cancel()));
   }
 
+  /** Tells when the key of a lock that is held is gone, of which `seen` is the last revision that it was seen at. */
+  #guard(own: string, watch: ClaimWatch, seen: number): void {
+    if (this.#guards.has(own)) return;
+    const guard: Guard = { watcher: undefined, timer: undefined };
+    this.#guards.set(own, guard);
+    guard.timer = this.#runtime.setTimer(WATCH_HELD_AFTER_MS, () => {
+      guard.watcher = this.#client
+        .watch()
+        .only('delete')
+        .key(own)
+        // What happened until now counts.
+        .startRevision(String(seen + 1))
+        .create();
+      guard.watcher.then(
+        (watcher) => {
+          // It connects again by itself; meanwhile, and without it, the next renewal tells.
+          watcher.on('error', () => undefined);
+          watcher.on('delete', () => {
+            if (this.#guards.get(own) !== guard) return;
+            this.#unguard(own);
+            watch.lost(new QuorateError('LOCK_LOST', `etcd says that ${own} is gone`));
+          });
+        },
+        () => undefined,
+      );
+    });
+  }
+
+  #unguard(own: string): void {
+    const guard = this.#guards.get(own);
+    if (guard === undefined) return;
+    this.#guards.delete(own);
+    guard.timer?.cancel();
+    if (guard.watcher !== undefined) this.#later(guard.watcher.then((watcher) => watcher.cancel()));
+  }
+
   async #revoke(lease: string): Promise<void> {
     await this.#client.leaseClient.leaseRevoke({ ID: lease }).catch((error: unknown) => {
       // What is left ends by itself.
@@ -350,6 +404,11 @@ interface Own {
   readonly created: string;
   /** The revision at which it was seen. */
   readonly seen: number;
+}
+
+interface Guard {
+  timer: Timer | undefined;
+  watcher: Promise<Watcher> | undefined;
 }
 
 interface Look {

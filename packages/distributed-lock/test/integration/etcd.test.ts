@@ -1,7 +1,7 @@
-import { createLocks, LockLostError } from '@quorate/distributed-lock';
+import { createLocks, LockLostError, type Locks } from '@quorate/distributed-lock';
 import { checkLockHistory, lockConformance, LockHistory } from '@quorate/distributed-lock/conformance';
 import { etcdBackend, etcdCapabilities } from '@quorate/distributed-lock/etcd';
-import { sleep, systemRuntime } from '@quorate/runtime';
+import { type Runtime, sleep, systemRuntime } from '@quorate/runtime';
 import { isolated, service } from '@quorate/testing';
 import { Etcd3 } from 'etcd3';
 import { once } from 'node:events';
@@ -134,6 +134,43 @@ describe('locks in an etcd that fails', () => {
     expect(second.held).toBe(true);
     expect(second.fence).toBeGreaterThan(lease.fence);
     await locks.close();
+    client.close();
+  });
+
+  it('a lock that is revoked is told of it at once, however far the next renewal is', async () => {
+    const client = new Etcd3({ hosts: await service('etcd') });
+    const prefix = `told-${String(process.pid)}/`;
+    // The watch of what is held begins before it is lost, or after that, and then looks back.
+    const early: Runtime = {
+      now: () => systemRuntime.now(),
+      monotonic: () => systemRuntime.monotonic(),
+      random: () => systemRuntime.random(),
+      randomBytes: (size) => systemRuntime.randomBytes(size),
+      setTimer: (_, run, options) => systemRuntime.setTimer(0, run, options),
+    };
+    const [locks, watched] = [systemRuntime, early].map((runtime) =>
+      createLocks(etcdBackend({ client, prefix, runtime }), { leaseMs: 600_000, renew: false }),
+    ) as [Locks, Locks];
+    for (const by of [locks, watched]) {
+      for (const gone of ['revoked', 'deleted']) {
+        const lease = await by.acquire('k');
+        const aborted = once(lease.signal, 'abort');
+        const [key = ''] = await client.getAll().prefix(prefix).keys();
+        const { kvs } = await client.kv.range({ key: Buffer.from(key) });
+        if (gone === 'deleted') await client.delete().key(key);
+        else await client.leaseClient.leaseRevoke({ ID: kvs[0]?.lease ?? '' });
+        await aborted;
+        expect(lease.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'session' });
+        expect(lease.held).toBe(false);
+        expect(await lease.release()).toBe('lost');
+      }
+    }
+    // What gives up its lock itself hears nothing.
+    const kept = await watched.acquire('k');
+    expect(await kept.release()).toBe('released');
+    expect(kept.signal.aborted).toBe(false);
+    await locks.close();
+    await watched.close();
     client.close();
   });
 
