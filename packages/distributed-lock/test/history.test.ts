@@ -1,4 +1,6 @@
-import { checkLockHistory, type LockHistoryEvent } from '@quorate/distributed-lock/conformance';
+import type { LockBackend } from '@quorate/distributed-lock';
+import { checkLockHistory, LockHistory, type LockHistoryEvent } from '@quorate/distributed-lock/conformance';
+import { memoryLockSpace } from '@quorate/distributed-lock/memory';
 import { describe, expect, it } from 'vitest';
 
 const on = (
@@ -66,5 +68,48 @@ describe('checkLockHistory', () => {
       on('over', 'a'),
     ];
     expect(checkLockHistory(events, { fencing: 'none', fifo: false })).toEqual([]);
+  });
+});
+
+describe('LockHistory', () => {
+  it('does not take for a place in the queue what is answered after the release', async () => {
+    const space = memoryLockSpace();
+    const slow = space.backend();
+    let answer = (): void => undefined;
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    const history = new LockHistory();
+    const late: LockBackend = history.backend({
+      name: slow.name,
+      capabilities: slow.capabilities,
+      renew: (...given) => slow.renew(...given),
+      release: (...given) => slow.release(...given),
+      close: () => slow.close(),
+      async claim(...given) {
+        const result = await slow.claim(...given);
+        await answered;
+        return result;
+      },
+    });
+    const { signal } = new AbortController();
+    const call = {
+      signal,
+      waitMs: 1_000,
+      watch: { changed: () => undefined, lost: () => undefined },
+    };
+    const request = {
+      key: 'k',
+      mode: 'exclusive',
+      permits: 1,
+      total: 1,
+      leaseMs: 60_000,
+      wait: true,
+    } as const;
+    await slow.claim({ ...request, owner: 'a' }, call);
+    const claimed = late.claim({ ...request, owner: 'b' }, call);
+    await late.release({ key: 'k', owner: 'b' }, { signal });
+    answer();
+    expect(await claimed).toEqual({ state: 'waiting' });
+    expect(history.events.map(({ type }) => type)).toEqual(['asked', 'over']);
+    await slow.close();
   });
 });

@@ -41,6 +41,8 @@ export class LockHistory {
   backend(inner: LockBackend): LockBackend {
     const asked = new Set<string>();
     const queued = new Set<string>();
+    /** Whose release was sent: what they asked for before may still be answered, and means nothing any more. */
+    const over = new Set<string>();
     const fences = new Map<string, number | undefined>();
     const granted = (request: ClaimRequest, fence: number | undefined): void => {
       if (fences.has(request.owner) && fences.get(request.owner) === fence) return;
@@ -59,7 +61,7 @@ export class LockHistory {
         asked.delete(owner);
         this.events.push({ type: 'over', key, owner });
       }
-      if (result.state === 'waiting' && !queued.has(owner)) {
+      if (result.state === 'waiting' && !queued.has(owner) && !over.has(owner)) {
         queued.add(owner);
         this.events.push({ type: 'queued', key, owner });
       }
@@ -92,6 +94,7 @@ export class LockHistory {
           }),
       renew: (claim, leaseMs, call) => inner.renew(claim, leaseMs, call),
       release: (claim, call) => {
+        over.add(claim.owner);
         this.events.push({ type: 'over', key: claim.key, owner: claim.owner });
         return inner.release(claim, call);
       },
