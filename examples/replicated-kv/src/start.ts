@@ -25,7 +25,9 @@ process.stdout.on('error', () => stop.abort());
 const directory = data ?? (await mkdtemp(join(tmpdir(), 'replicated-kv-')));
 const cluster = await Cluster.start(directory, { core });
 console.log(`Three nodes: ${[...cluster.urls].map(([id, url]) => `${id} ${url}`).join(', ')}`);
-console.log(`KV_NODES=${[...cluster.urls.values()].join()} npm run kv -- put greeting hello\n`);
+console.log(
+  `KV_NODES=${[...cluster.urls.values()].join()} npm run kv -w @quorate/example-replicated-kv -- put greeting hello\n`,
+);
 
 const { stdin } = process;
 if (stdin.isTTY) {

@@ -55,7 +55,7 @@ export async function call<T>(
     content = await response.json();
   } catch (error) {
     const code = codeOf(error);
-    throw new CallError(`${url} did not answer: ${code}`, code, code === 'ECONNREFUSED');
+    throw new CallError(`${url} did not answer`, code, code === 'ECONNREFUSED');
   }
   if (response.ok || response.status === 404 || response.status === 412) {
     return { status: response.status, body: content as T };

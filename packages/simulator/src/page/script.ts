@@ -53,6 +53,7 @@ function lanesOf(picture) {
       kind: bar.outcome === 'ok' ? 'ok' : bar.outcome === 'fail' ? 'fail' : 'unknown',
       core: bar.core,
       label: bar.label,
+      still: bar.to === null,
       from: bar.from,
       until: to,
       lines: [
@@ -111,6 +112,10 @@ function chart(at) {
     const until = Math.max(...core.map((bar) => (bar.to === null ? bar.from : bar.to)));
     const margin = Math.max((until - from) * 0.15, 0.5);
     focus = { from: Math.max(0, from - margin), until: Math.min(whole.until, until + margin) };
+  } else {
+    // A run that stood still for long before it was given up begins with the part in which something happened.
+    const busy = Math.max(0, ...lanes.flatMap((lane) => lane.bars.map((bar) => (bar.still ? bar.from : bar.until)))) * 1.03;
+    if (busy > 0 && busy < whole.until / 2) focus = { from: 0, until: busy };
   }
   let scale = 1;
 
@@ -125,8 +130,11 @@ function chart(at) {
     const every = step(scroll.clientWidth / scale, scroll.clientWidth);
     for (let tick = Math.ceil(first / every) * every; tick <= last; tick += every) {
       element('line', { x1: x(tick), x2: x(tick), y1: 0, y2: height - AXIS, class: 'grid' }, svg);
-      const label = element('text', { x: x(tick) + 3, y: height - 8, class: 'tick' }, svg);
-      label.textContent = (Math.round(tick * 1000) / 1000).toString();
+      const text = (Math.round(tick * 1000) / 1000).toString();
+      // The last one has no room on its right.
+      const ends = x(tick) + 6 + text.length * 7 > width;
+      const place = { x: x(tick) + (ends ? -3 : 3), y: height - 8, 'text-anchor': ends ? 'end' : 'start', class: 'tick' };
+      element('text', place, svg).textContent = text;
     }
     let top = 0;
     for (const lane of lanes) {
@@ -144,7 +152,7 @@ function chart(at) {
         rect.addEventListener('focus', (event) => show(bar, event));
         rect.addEventListener('mouseleave', () => (tip.hidden = true));
         rect.addEventListener('blur', () => (tip.hidden = true));
-        const fits = Math.floor((length - 8) / 6.6);
+        const fits = Math.floor((length - 10) / 6.8);
         if (fits >= 3) {
           const label = element('text', { x: Math.max(left, 0) + 5, y: y + 14, class: 'label ' + classes }, svg);
           label.textContent = bar.label.length <= fits ? bar.label : bar.label.slice(0, fits - 1) + '…';
