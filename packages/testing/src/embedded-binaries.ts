@@ -15,7 +15,7 @@ interface Link {
  *
  * The programs are copied to a temporary folder when they cannot run where they are: when the package's
  * installation script did not make the links to its libraries (`npm ci --ignore-scripts`), or when this is root,
- * PostgreSQL therefore has to run as nobody, and nobody may not enter the folder (`/root/project/node_modules`).
+ * PostgreSQL therefore has to run as nobody, and the user nobody may not enter a folder below root's home.
  */
 export async function embeddedBinaries(supervisor: Supervisor): Promise<string | undefined> {
   const native = nativeFolder();
