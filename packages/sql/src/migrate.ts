@@ -39,6 +39,11 @@ export interface MigrateResult {
   readonly applied: readonly number[];
 }
 
+/**
+ * Locks belong to the whole server: the name carries the database. It is at most 64 characters long, alike in upper
+ * and lower case, and hashed with SHA2, because MySQL has no SHA1 and MD5 from 9.6 on.
+ */
+const MYSQL_LOCK_NAME = `concat('quorate:', left(sha2(database(), 256), 40))`;
 /** How long one call of GET_LOCK waits, in seconds; not for ever, so that no proxy takes the connection for dead. */
 const GET_LOCK_SECONDS = 10;
 
@@ -175,7 +180,7 @@ function migrateMysql(db: SqlDatabase, set: PreparedSet): Promise<number[]> {
       for (const migration of pending) {
         await migrateOneOnMysql(connection, set.name, migration, applied);
       }
-      await connection.query(`select release_lock(concat('quorate:', sha1(database())))`);
+      await connection.query(`select release_lock(${MYSQL_LOCK_NAME})`);
       return pending.map(({ id }) => id);
     },
     set.signal === undefined ? {} : { signal: set.signal },
@@ -184,9 +189,8 @@ function migrateMysql(db: SqlDatabase, set: PreparedSet): Promise<number[]> {
 
 async function getMysqlLock(connection: SqlConnection): Promise<void> {
   for (;;) {
-    // Locks belong to the whole server: the name carries the database.
     const { rows } = await connection.query<{ taken: unknown }>(
-      `select get_lock(concat('quorate:', sha1(database())), ?) as taken`,
+      `select get_lock(${MYSQL_LOCK_NAME}, ?) as taken`,
       [GET_LOCK_SECONDS],
     );
     if (Number(rows[0]?.taken) === 1) return;
