@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Command } from './supervised.js';
 
-/** The servers that tests can ask for. `mysql` is MariaDB unless an address names a MySQL server. */
+/** The servers that tests can ask for. `mysql` is MariaDB unless the environment names MySQL. */
 export type ServiceName =
   'postgres' | 'mysql' | 'redis' | 'rabbitmq' | 'nats' | 'mqtt' | 'etcd' | 'pgbouncer';
 
