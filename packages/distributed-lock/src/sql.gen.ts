@@ -124,7 +124,8 @@ where
   \`key\` varbinary(255) not null primary key,
   fence bigint not null,
   state longtext character set ascii not null,
-  changed_at timestamp(6) not null
+  -- UTC. A timestamp would take it for the time of the session, whose zone leaves out an hour a year.
+  changed_at datetime(6) not null
 ) engine = InnoDB;
 
 create table if not exists quorate_lock_floor (

@@ -12,7 +12,9 @@ import * as mysql from '@quorate/distributed-lock/mysql';
 import * as postgres from '@quorate/distributed-lock/postgres';
 import { sleep, systemRuntime } from '@quorate/runtime';
 import type { SqlDatabase } from '@quorate/sql';
+import { mysqlDatabase } from '@quorate/sql/mysql2';
 import { freshDatabase, isolated } from '@quorate/testing';
+import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HolderMessage, HolderTask } from './holder.fixture.js';
 import { migrateLocks, mysqlClient, pgClient, type SqlClient } from './sql-worlds.js';
@@ -332,4 +334,32 @@ test('a server that is killed and comes back: no two holders, no lower fence, no
   expect(fences.length).toBeGreaterThan(10);
   expect(fences).toEqual([...fences].sort((a, b) => a - b));
   await Promise.all(clients.map((client) => client.end()));
+});
+
+test('lease rows work in the hour that the time zone of a MySQL session leaves out in spring', async () => {
+  // Its own server: the time zone belongs to all of it.
+  await using server = await isolated('mysql');
+  const connection = await createConnection(server.url);
+  const spring = Date.UTC(2026, 2, 29, 2) / 1000;
+  for (const statement of [
+    'insert into time_zone values (77, "N")',
+    'insert into time_zone_name values ("Test/Spring", 77)',
+    'insert into time_zone_transition_type values (77, 0, 0, 0, "STD"), (77, 1, 3600, 1, "DST")',
+    `insert into time_zone_transition values (77, 0, 0), (77, ${String(spring)}, 1)`,
+    'set time_zone = "Test/Spring"',
+    // 02:30 of UTC, which no clock of that zone shows.
+    `set timestamp = ${String(spring + 1_800)}`,
+  ])
+    await connection.query(statement);
+  const db = mysqlDatabase(connection);
+  const { rows } = await db.query('select cast(now() as char) as here, cast(utc_timestamp() as char) as utc');
+  expect(rows).toEqual([{ here: '2026-03-29 03:30:00', utc: '2026-03-29 02:30:00' }]);
+  await migrateLocks(db);
+  const locks = locksOver(mysql.leaseRowBackend(db));
+  const first = await locks.acquire('spring');
+  expect(await first.release()).toBe('released');
+  const second = await locks.acquire('spring');
+  expect(second.fence).toBeGreaterThan(first.fence);
+  await locks.close();
+  await connection.end();
 });
