@@ -55,6 +55,15 @@ describe.each(published)('packages/$folder', ({ folder, manifest }) => {
     }
   });
 
+  it('binds no limit in MySQL, which refuses a number as mysql2 sent it before 3.24', () => {
+    const statements = join(dir, 'src/sql');
+    const files = existsSync(statements) ? readdirSync(statements) : [];
+    const binding = files.filter(
+      (file) => file.includes('mysql') && /\blimit\s+\?/i.test(readFileSync(join(statements, file), 'utf8')),
+    );
+    expect(binding).toEqual([]);
+  });
+
   it('imports no third-party module from its root entry', () => {
     for (const file of reachable(join(dir, 'src/index.ts'))) {
       for (const [, path] of readFileSync(file, 'utf8').matchAll(

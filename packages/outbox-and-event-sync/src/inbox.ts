@@ -108,10 +108,13 @@ export function createInbox(options: InboxOptions): Inbox {
     async prune(db, { olderThanMs, batchSize = 1_000, signal }) {
       const limit = integerOption('batchSize', batchSize, { min: 1, max: 100_000 });
       const age = numberOption('olderThanMs', olderThanMs);
+      const { prune } = SQL[db.dialect];
+      const statement = prune.replace('{limit}', String(limit));
+      const values = db.dialect === 'postgres' ? [consumer, age, limit] : [consumer, age];
       let pruned = 0;
       for (;;) {
         signal?.throwIfAborted();
-        const { rowCount } = await db.query(SQL[db.dialect].prune, [consumer, age, limit]);
+        const { rowCount } = await db.query(statement, values);
         pruned += rowCount;
         if (rowCount < limit) return pruned;
       }

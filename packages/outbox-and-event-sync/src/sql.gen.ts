@@ -128,10 +128,11 @@ create table if not exists inbox_seen (
   primary key (consumer, message_id)
 );
 create index inbox_seen_age on inbox_seen (consumer, seen_at);`,
-  'inbox-prune.mysql': `delete from inbox_seen
+  'inbox-prune.mysql': `-- The limit is written in: MySQL refuses one that is bound as mysql2 bound numbers before 3.24.
+delete from inbox_seen
 where consumer = ? and seen_at < current_timestamp(3) - interval ? * 1000 microsecond
 order by seen_at
-limit ?`,
+limit {limit}`,
   'inbox-prune.postgres': `delete from inbox_seen
 where (consumer, message_id) in (
   select consumer, message_id from inbox_seen

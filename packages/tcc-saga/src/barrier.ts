@@ -102,7 +102,9 @@ export interface PruneBarrierOptions {
 export async function pruneBarrier(db: SqlConnection, options: PruneBarrierOptions): Promise<number> {
   const olderThanMs = integerOption('olderThanMs', options.olderThanMs, { max: 3_000_000_000_000 });
   const limit = integerOption('limit', options.limit ?? 10_000, { min: 1, max: 1_000_000 });
-  return (await db.query(sql[`barrier-prune-${db.dialect}`], [olderThanMs, limit])).rowCount;
+  const text = sql[`barrier-prune-${db.dialect}`].replace('{limit}', String(limit));
+  const values = db.dialect === 'postgres' ? [olderThanMs, limit] : [olderThanMs];
+  return (await db.query(text, values)).rowCount;
 }
 
 type Key = Required<BarrierCall>;

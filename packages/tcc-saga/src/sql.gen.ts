@@ -74,10 +74,11 @@ on conflict do nothing`,
   'barrier-keep-postgres': `update tx_barrier set result = $1::json where gid = $2 and branch = $3 and op = $4 and seq = $5`,
   'barrier-leave-mysql': `delete from tx_barrier where gid = ? and branch = ? and op = ? and seq = ?`,
   'barrier-leave-postgres': `delete from tx_barrier where gid = $1 and branch = $2 and op = $3 and seq = $4`,
-  'barrier-prune-mysql': `delete from tx_barrier
+  'barrier-prune-mysql': `-- The limit is written in: MySQL refuses one that is bound as mysql2 bound numbers before 3.24.
+delete from tx_barrier
 where created_at < current_timestamp(3) - interval ? * 1000 microsecond
 order by created_at
-limit ?`,
+limit {limit}`,
   'barrier-prune-postgres': `delete from tx_barrier
 where ctid = any (array(
   select ctid from tx_barrier
