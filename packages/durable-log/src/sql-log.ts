@@ -120,8 +120,10 @@ class SqlLog implements LogStorage {
           });
         });
         const unlock =
-          dialect === 'postgres' ? 'select pg_advisory_unlock($1, $2)' : 'select release_lock(?)';
-        await connection.query(unlock, lockNames(dialect, key));
+          dialect === 'postgres'
+            ? 'select pg_advisory_unlock($1, $2)'
+            : `select release_lock(${MYSQL_LOCK_NAME})`;
+        await connection.query(unlock, lockValues(dialect, key));
       });
       session.catch(reject);
     });
@@ -320,14 +322,17 @@ async function tryLock(connection: SqlConnection, key: Buffer): Promise<boolean>
   const text =
     dialect === 'postgres'
       ? 'select pg_try_advisory_lock($1, $2) as locked'
-      : 'select get_lock(?, 0) as locked';
-  const { rows } = await connection.query<{ locked: unknown }>(text, lockNames(dialect, key));
+      : `select get_lock(${MYSQL_LOCK_NAME}, 0) as locked`;
+  const { rows } = await connection.query<{ locked: unknown }>(text, lockValues(dialect, key));
   return rows[0]?.locked === true || Number(rows[0]?.locked) === 1;
 }
 
-/** PostgreSQL locks two integers; MySQL locks a name of at most 64 characters. */
-function lockNames(dialect: SqlConnection['dialect'], key: Buffer): readonly unknown[] {
-  return dialect === 'postgres'
-    ? [key.readInt32BE(0), key.readInt32BE(4)]
-    : [`quorate_log_${key.toString('hex').slice(0, 40)}`];
+/**
+ * PostgreSQL locks two integers in a database. MySQL locks a name of at most 64 characters in the whole server, so that
+ * the name has to carry the database.
+ */
+function lockValues(dialect: SqlConnection['dialect'], key: Buffer): readonly unknown[] {
+  return dialect === 'postgres' ? [key.readInt32BE(0), key.readInt32BE(4)] : [key.toString('hex')];
 }
+
+const MYSQL_LOCK_NAME = `concat('quorate_log_', left(sha2(concat(?, database()), 256), 40))`;

@@ -62,3 +62,20 @@ for (const [kind, database] of Object.entries(databases)) {
     await next.close();
   });
 }
+
+it.each(['postgres', 'mysql'] as const)('logs of one name in two databases of %s are two', async (kind) => {
+  await using other = await freshDatabase(kind);
+  const pool =
+    kind === 'postgres'
+      ? new pg.Pool({ connectionString: other.url, max: 2 })
+      : createPool({ uri: other.url, connectionLimit: 2 });
+  const there = pool instanceof pg.Pool ? pgDatabase(pool) : mysqlDatabase(pool);
+  await migrate(there, { name: 'quorate_log', migrations: sqlLogMigrations });
+  const here = kind === 'postgres' ? pgDatabase(pgPool) : mysqlDatabase(mysqlPool);
+  const both = [here, there].map((database) => createSqlLog({ database, name: 'namesake' }));
+  for (const log of both) await log.load();
+  const third = createSqlLog({ database: here, name: 'namesake' });
+  await expect(third.load()).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+  for (const log of both) await log.close();
+  await pool.end();
+});
