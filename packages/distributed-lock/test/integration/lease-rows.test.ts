@@ -66,7 +66,7 @@ lockConformance({
 });
 
 lockConformance({
-  name: 'lease rows in MariaDB',
+  name: 'lease rows in MySQL or MariaDB',
   capabilities: mysql.leaseRowsCapabilities,
   setup: () =>
     Promise.resolve(
@@ -84,7 +84,7 @@ lockConformance({
 // The same rows by the subpath that takes either database; of what guards the writes each database has its own.
 for (const [name, connect, guard] of [
   ['PostgreSQL', () => pgClient(onPostgres.url), postgres.fenceGuard],
-  ['MariaDB', () => mysqlClient(onMysql.url), mysql.fenceGuard],
+  ['MySQL or MariaDB', () => mysqlClient(onMysql.url), mysql.fenceGuard],
 ] as const) {
   lockConformance({
     name: `lease rows of /optimistic in ${name}`,

@@ -39,7 +39,7 @@ lockConformance({
 });
 
 lockConformance({
-  name: 'named locks in MariaDB',
+  name: 'named locks in MySQL or MariaDB',
   capabilities: mysql.namedLockCapabilities,
   setup: () =>
     Promise.resolve(

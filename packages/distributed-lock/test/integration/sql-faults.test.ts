@@ -88,7 +88,7 @@ const write = (
 
 describe.each([
   ['PostgreSQL', onPostgres.url, pg as SqlClient<unknown>, postgres.leaseRowBackend, postgres.fenceGuard],
-  ['MariaDB', onMysql.url, my as SqlClient<unknown>, mysql.leaseRowBackend, mysql.fenceGuard],
+  ['MySQL or MariaDB', onMysql.url, my as SqlClient<unknown>, mysql.leaseRowBackend, mysql.fenceGuard],
 ] as const)('a process that holds a lease row in %s', (_, url, { db }, backend, guard) => {
   const writer = async (): Promise<unknown> => (await db.query('select writer from protected')).rows[0];
 
@@ -137,7 +137,7 @@ describe.each([
 describe('session locks', () => {
   test.each([
     ['PostgreSQL', onPostgres.url, () => postgres.sessionLockBackend(pg.db)],
-    ['MariaDB', onMysql.url, () => mysql.namedLockBackend(my.db)],
+    ['MySQL or MariaDB', onMysql.url, () => mysql.namedLockBackend(my.db)],
   ] as const)('of a process that is killed are free at once, in %s', async (_, url, backend) => {
     const child = await holder({ url, backend: 'session', key: 'killed', leaseMs: 600_000 });
     const locks = locksOver(backend());
@@ -161,7 +161,7 @@ describe('session locks', () => {
     expect(await again.release()).toBe('released');
   });
 
-  test('of a connection that is killed are lost, and said to be, in MariaDB', async () => {
+  test('of a connection that is killed are lost, and said to be, in MySQL or MariaDB', async () => {
     const locks = locksOver(mysql.namedLockBackend(my.db));
     const lease = await locks.acquire('ended');
     const { rows } = await my.db.query<{ id: number }>(
@@ -252,7 +252,7 @@ describe('a deadlock', () => {
 
   test.each([
     ['PostgreSQL', pg.db, postgres.withRowLock],
-    ['MariaDB', my.db, mysql.withRowLock],
+    ['MySQL or MariaDB', my.db, mysql.withRowLock],
   ] as const)(
     'of rows is a DeadlockError, and the transaction is run again if it may, in %s',
     async (_, db, lock) => {

@@ -47,7 +47,7 @@ const ids = (rows: readonly { readonly id: number }[]): number[] => rows.map(({ 
 
 describe.each([
   ['PostgreSQL', pg.db, postgres],
-  ['MariaDB', my.db, mysql],
+  ['MySQL or MariaDB', my.db, mysql],
 ] as const)('rows in %s', (_, db: SqlDatabase, { withRowLock, fenceGuard, leaseRowBackend, pruneLeases }) => {
   const read = async (id: number): Promise<Account | undefined> =>
     (await db.query<Account>(`select * from account where id = ${String(id)}`)).rows[0];

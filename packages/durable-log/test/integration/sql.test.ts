@@ -14,7 +14,7 @@ const pgPool = new pg.Pool({ connectionString: postgres.url, max: 4 });
 const mysqlPool = createPool({ uri: mysql.url, connectionLimit: 4 });
 const databases: Record<string, SqlDatabase> = {
   PostgreSQL: pgDatabase(pgPool),
-  MariaDB: mysqlDatabase(mysqlPool),
+  'MySQL or MariaDB': mysqlDatabase(mysqlPool),
 };
 
 beforeAll(async () => {

@@ -26,7 +26,7 @@ async function openMysql(): Promise<Opened> {
 
 describe.each([
   ['PostgreSQL', () => outboxDatabase(1)],
-  ['MariaDB', openMysql],
+  ['MySQL or MariaDB', openMysql],
 ] as const)('an inbox on %s', (_, open) => {
   let opened: Opened;
   let db: SqlDatabase;

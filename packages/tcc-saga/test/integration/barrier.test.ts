@@ -53,7 +53,7 @@ const levels: readonly IsolationLevel[] = ['read committed', 'repeatable read', 
 
 describe.each([
   ['PostgreSQL', postgres],
-  ['MariaDB', mysql],
+  ['MySQL or MariaDB', mysql],
 ] as const)('the barrier on %s', (_, connect) => {
   let server: Server;
   let db: SqlDatabase;

@@ -41,7 +41,7 @@ test('a fresh PostgreSQL database is empty, and gone once dropped, even with a c
   await client.end().catch(() => undefined);
 });
 
-test('a fresh MariaDB database is empty, and gone once dropped', async () => {
+test('a fresh MySQL or MariaDB database is empty, and gone once dropped', async () => {
   const database = await freshDatabase('mysql');
   const connection = await createConnection(database.url);
   const [tables] = await connection.query<RowDataPacket[]>('show tables');
