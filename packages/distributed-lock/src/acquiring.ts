@@ -166,6 +166,32 @@ export async function releaseClaim(
   }
 }
 
+/**
+ * What a backend gets with a claim. Its signal is made when it is first read, by an accessor of the object itself, so that
+ * a backend around another may spread it; by one function for all, because an accessor in an object literal costs a
+ * microsecond and a hidden class for each object.
+ */
+class BoundedClaim implements ClaimCall {
+  static readonly #accessor = {
+    enumerable: true,
+    get(this: BoundedClaim): AbortSignal {
+      return this.#stop.signal;
+    },
+  };
+
+  declare readonly signal: AbortSignal;
+  readonly #stop: Stop;
+
+  constructor(
+    stop: Stop,
+    readonly waitMs: number,
+    readonly watch: ClaimWatch,
+  ) {
+    this.#stop = stop;
+    Object.defineProperty(this, 'signal', BoundedClaim.#accessor);
+  }
+}
+
 /** Waits until the request is granted. */
 export class Acquisition implements StopListener {
   readonly #shared: Shared;
@@ -320,15 +346,7 @@ export class Acquisition implements StopListener {
       limitMs,
       outer,
       'claim',
-      (stop) =>
-        // An accessor of the object itself, so that a backend around another may spread it.
-        this.#made({
-          get signal() {
-            return stop.signal;
-          },
-          waitMs,
-          watch: this.#bell,
-        }),
+      (stop) => this.#made(new BoundedClaim(stop, waitMs, this.#bell)),
       this.#givenUp,
     );
   }

@@ -3,15 +3,18 @@ export const lua = {
   'redis-claim-free': `-- The short way of a claim: nobody has the key, so nobody waits either. What else there is needs the rest.
 do
   local stored = redis.call('GET', KEYS[1])
-  local state = stored and cmsgpack.unpack(stored) or { 0 }
-  if #state == 1 then
+  local last, holder = 0, nil
+  if stored then last, holder = cmsgpack.unpack(stored) end
+  if not holder and type(last) == 'number' then
     local clock = redis.call('TIME')
     local now = clock[1] * 1000000 + clock[2]
     local leaseMs = tonumber(ARGV[5])
-    local fence = math.max(state[1] + 1, now)
-    state[1] = fence
-    state[2] = { ARGV[1], ARGV[2], tonumber(ARGV[3]), fence, now + leaseMs * 1000, false, leaseMs }
-    redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', leaseMs + 86400000)
+    local fence = math.max(last + 1, now)
+    redis.call(
+      'SET', KEYS[1],
+      cmsgpack.pack(fence, ARGV[1], ARGV[2], tonumber(ARGV[3]), fence, now + leaseMs * 1000, false, leaseMs),
+      'PX', leaseMs + 86400000
+    )
     return fence
   end
 end`,
@@ -106,7 +109,9 @@ return answer`,
   'redis-prelude': `-- What every operation begins with. One lock is three keys of one slot:
 --
 -- KEYS[1]  msgpack { fence, holder, ... }, a holder being { owner, mode, permits, fence, untilUs, upgrade, leaseMs }:
---          mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false
+--          mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false.
+--          With one holder the values follow each other without arrays around them, with none only the fence is there:
+--          the short ways of claim and release read and write those without a table.
 -- KEYS[2]  sorted set: owners that wait, by their number in the queue
 -- KEYS[3]  hash: owner -> msgpack { mode, permits, total, leaseMs, untilUs, inbox }
 --
@@ -119,13 +124,29 @@ local FENCE_MS = 86400000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local stored = redis.call('GET', KEYS[1])
-local state = stored and cmsgpack.unpack(stored) or { 0 }
+local state = { 0 }
+if stored then
+  local fence, owner, mode, permits, own, untilUs, upgrade, leaseMs = cmsgpack.unpack(stored)
+  if not owner then
+    state = type(fence) == 'table' and fence or { fence }
+  else
+    state = { fence, { owner, mode, permits, own, untilUs, upgrade, leaseMs } }
+  end
+end
 local changed = false
 
 local function save()
   local last = now
   for i = 2, #state do last = math.max(last, state[i][5]) end
-  redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil((last - now) / 1000) + FENCE_MS)
+  local packed
+  if #state > 2 then
+    packed = cmsgpack.pack(state)
+  elseif #state == 2 then
+    packed = cmsgpack.pack(state[1], unpack(state[2]))
+  else
+    packed = cmsgpack.pack(state[1])
+  end
+  redis.call('SET', KEYS[1], packed, 'PX', math.ceil((last - now) / 1000) + FENCE_MS)
 end
 
 local function nextFence()
@@ -216,14 +237,14 @@ if #state > 1 then
     end
   end
 end`,
-  'redis-release-sole': `-- The short way of a release: by the only holder, with nobody waiting.
+  'redis-release-sole': `-- The short way of a release: by the only holder, with nobody waiting. If its lease is over nobody has noticed, so that
+-- nobody else had the lock either; who releases knows by the own clock whether it was in time.
 do
   local stored = redis.call('GET', KEYS[1])
-  local state = stored and cmsgpack.unpack(stored)
-  if state and #state == 2 and state[2][1] == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then
-    local clock = redis.call('TIME')
-    if state[2][5] > clock[1] * 1000000 + clock[2] then
-      redis.call('SET', KEYS[1], cmsgpack.pack({ state[1] }), 'PX', 86400000)
+  if stored then
+    local fence, owner = cmsgpack.unpack(stored)
+    if owner == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then
+      redis.call('SET', KEYS[1], cmsgpack.pack(fence), 'PX', 86400000)
       return 1
     end
   end

@@ -12,7 +12,7 @@ import type { Answer, Command } from './contenders/process.js';
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
-    only: { type: 'string', default: 'bare,quorate,ws,moleculer,nest' },
+    only: { type: 'string', default: 'bare,split,quorate,ws,moleculer,nest' },
     ms: { type: 'string', default: '500' },
     profile: { type: 'string' },
   },

@@ -1,7 +1,9 @@
 -- What every operation begins with. One lock is three keys of one slot:
 --
 -- KEYS[1]  msgpack { fence, holder, ... }, a holder being { owner, mode, permits, fence, untilUs, upgrade, leaseMs }:
---          mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false
+--          mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false.
+--          With one holder the values follow each other without arrays around them, with none only the fence is there:
+--          the short ways of claim and release read and write those without a table.
 -- KEYS[2]  sorted set: owners that wait, by their number in the queue
 -- KEYS[3]  hash: owner -> msgpack { mode, permits, total, leaseMs, untilUs, inbox }
 --
@@ -14,13 +16,29 @@ local FENCE_MS = 86400000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local stored = redis.call('GET', KEYS[1])
-local state = stored and cmsgpack.unpack(stored) or { 0 }
+local state = { 0 }
+if stored then
+  local fence, owner, mode, permits, own, untilUs, upgrade, leaseMs = cmsgpack.unpack(stored)
+  if not owner then
+    state = type(fence) == 'table' and fence or { fence }
+  else
+    state = { fence, { owner, mode, permits, own, untilUs, upgrade, leaseMs } }
+  end
+end
 local changed = false
 
 local function save()
   local last = now
   for i = 2, #state do last = math.max(last, state[i][5]) end
-  redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil((last - now) / 1000) + FENCE_MS)
+  local packed
+  if #state > 2 then
+    packed = cmsgpack.pack(state)
+  elseif #state == 2 then
+    packed = cmsgpack.pack(state[1], unpack(state[2]))
+  else
+    packed = cmsgpack.pack(state[1])
+  end
+  redis.call('SET', KEYS[1], packed, 'PX', math.ceil((last - now) / 1000) + FENCE_MS)
 end
 
 local function nextFence()

@@ -83,8 +83,7 @@ export async function runScriptAndWait(
 /** How many commands of one turn make one write. */
 const GATHERED = 16;
 
-/** Commands of this turn of the event loop that were gathered, by stream. */
-const gathered = new WeakMap<object, number>();
+const gatherings = new WeakMap<RedisClient, Gathering>();
 
 /**
  * Has what is sent in this turn of the event loop leave the process in few writes: a write costs more than everything
@@ -94,19 +93,36 @@ function gatherWrites(client: RedisClient): void {
   // A cluster has a stream for each node, and a client that never connected has none.
   const stream = 'stream' in client ? (client.stream as Redis['stream'] | undefined) : undefined;
   if (stream === undefined) return;
-  const count = gathered.get(stream) ?? 0;
-  gathered.set(stream, count + 1);
-  if (count === 0) {
-    process.nextTick(() => {
-      gathered.delete(stream);
-      stream.uncork();
-    });
-  } else if (count % GATHERED === 0) {
-    stream.uncork();
-  } else {
-    return;
+  let gathering = gatherings.get(client);
+  if (gathering === undefined) {
+    gathering = new Gathering();
+    gatherings.set(client, gathering);
   }
-  stream.cork();
+  gathering.next(stream);
+}
+
+/** The commands of one client in this turn of the event loop. */
+class Gathering {
+  #stream: Redis['stream'] | undefined;
+  #count = 0;
+  readonly #end = (): void => {
+    const stream = this.#stream;
+    this.#stream = undefined;
+    this.#count = 0;
+    stream?.uncork();
+  };
+
+  next(stream: Redis['stream']): void {
+    if (this.#stream === undefined) process.nextTick(this.#end);
+    else if (this.#stream !== stream || this.#count >= GATHERED) this.#stream.uncork();
+    else {
+      this.#count++;
+      return;
+    }
+    this.#stream = stream;
+    this.#count = 1;
+    stream.cork();
+  }
 }
 
 function isUnknownScript(error: unknown): boolean {

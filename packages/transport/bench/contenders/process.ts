@@ -1,13 +1,13 @@
 // One end of one contender, in a process of its own. Started by ../transport.ts, which tells it what to do.
 import { systemRuntime } from '@quorate/runtime';
-import { bare } from './bare.js';
+import { bare, split } from './bare.js';
 import { BODY_BYTES, type Client, type Contender } from './contender.js';
 import { moleculer } from './moleculer.js';
 import { nest } from './nest.js';
 import { quorate } from './quorate.js';
 import { ws } from './ws.js';
 
-const contenders: Readonly<Record<string, Contender>> = { bare, quorate, ws, moleculer, nest };
+const contenders: Readonly<Record<string, Contender>> = { bare, split, quorate, ws, moleculer, nest };
 
 /** What the parent asks for. */
 export type Command =
