@@ -1,6 +1,7 @@
 /**
  * Locks on Redis beside what people would use instead, and beside the limit: the two round trips that any lock of one
- * server costs, SET NX PX and a compare-and-delete by EVALSHA, without renewal, fence or queue.
+ * server costs, SET NX PX and a compare-and-delete by EVALSHA, without renewal, fence or queue. Between the two are the
+ * scripts of `/redis` alone, by EVALSHA: what a fence and a queue cost whoever calls them.
  *
  * Acquire and release in sequence and on 64 keys at once; CPU of this process for one pair; and the hand-over of one
  * lock to 32 waiters that hold it for 5 ms each. One private server, one run, all subjects in each round; ratios are
@@ -16,6 +17,7 @@ import { createHash } from 'node:crypto';
 import { Mutex } from 'redis-semaphore';
 import Redlock4 from 'redlock4';
 import Redlock5 from 'redlock5';
+import { lockKeys, scripts } from '../src/redis/scripts.js';
 
 /** One way to take a lock: what it returns gives it back. */
 interface Subject {
@@ -57,6 +59,22 @@ function raw(): Subject {
       const token = `token-${String(tokens++)}`;
       if ((await client.set(key, token, 'PX', LEASE_MS, 'NX')) !== 'OK') throw new Error(`${key} is taken`);
       return () => client.evalsha(digest, 1, key, token);
+    },
+  };
+}
+
+function scriptsAlone(): Subject {
+  const client = connect();
+  let owners = 0;
+  return {
+    name: 'the scripts of /redis alone',
+    waits: false,
+    async acquire(key) {
+      const keys = lockKeys('alone:', key);
+      const owner = `abcdefghijklmnopqrstuv-${String(owners++)}`;
+      if (Number(await client.evalsha(scripts.claim.digest, 3, ...keys, owner, 'e', 1, 1, LEASE_MS, '')) <= 0)
+        throw new Error(`${key} is taken`);
+      return () => client.evalsha(scripts.release.digest, 3, ...keys, owner);
     },
   };
 }
@@ -127,6 +145,7 @@ function redlock5(): Subject {
 
 const subjects: readonly Subject[] = [
   raw(),
+  scriptsAlone(),
   own(),
   semaphore(),
   redlock4('redlock 4.2', [server]),
@@ -214,8 +233,8 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-// The script of the limit must be known; the others send theirs by themselves.
-await admin.script('LOAD', DELETE);
+// The scripts of the limits must be known; the others send theirs by themselves.
+for (const text of [DELETE, scripts.claim.text, scripts.release.text]) await admin.script('LOAD', text);
 const rates = new Map(subjects.map(({ name }) => [name, { one: [] as Rate[], wide: [] as Rate[] }]));
 for (let round = -1; round < ROUNDS; round++) {
   for (let index = 0; index < subjects.length; index++) {

@@ -297,7 +297,9 @@ export class Acquisition implements StopListener {
         result = await this.#claim(Math.max(0, until - sentAtMs), stop);
         failures = 0;
         if (result.state === 'granted') {
-          const granted = await this.#confirm(result, sentAtMs, stop);
+          const untilMs = validUntilMs(sentAtMs, result.validMs, settings.drift);
+          if (!needsRenewal(untilMs, runtime.monotonic(), leaseMs)) return { fence: result.fence, untilMs };
+          const granted = await this.#renewed(result, stop);
           if (granted !== undefined) return granted;
           if (this.#converting) throw new LockLostError(key, 'gone');
           this.#trusting = false;
@@ -368,25 +370,22 @@ export class Acquisition implements StopListener {
   }
 
   /** A grant that is old already is renewed before it is handed on. `undefined`: it is gone. */
-  async #confirm(grant: ClaimGrant, sentAtMs: number, outer: Stop): Promise<Granted | undefined> {
+  async #renewed({ fence }: ClaimGrant, outer: Stop): Promise<Granted | undefined> {
     const { backend, settings } = this.#shared;
     const { runtime, drift } = settings;
-    const { leaseMs } = this.#request;
-    let untilMs = validUntilMs(sentAtMs, grant.validMs, drift);
-    if (needsRenewal(untilMs, runtime.monotonic(), leaseMs)) {
-      const renewedAtMs = runtime.monotonic();
-      const renewed = await bounded(runtime, callLimitMs(leaseMs), outer, 'renew', (stop) =>
-        backend.renew(this.#request, leaseMs, stop),
+    const { key, leaseMs } = this.#request;
+    const sentAtMs = runtime.monotonic();
+    const renewed = await bounded(runtime, callLimitMs(leaseMs), outer, 'renew', (stop) =>
+      backend.renew(this.#request, leaseMs, stop),
+    );
+    if (renewed.state === 'lost') return undefined;
+    const untilMs = validUntilMs(sentAtMs, renewed.validMs, drift);
+    if (untilMs <= runtime.monotonic())
+      throw new LockBackendError(
+        key,
+        `${describeValue(backend.name)} takes longer to answer than the lease of ${String(leaseMs)} ms lasts`,
       );
-      if (renewed.state === 'lost') return undefined;
-      untilMs = validUntilMs(renewedAtMs, renewed.validMs, drift);
-      if (untilMs <= runtime.monotonic())
-        throw new LockBackendError(
-          this.#request.key,
-          `${describeValue(backend.name)} takes longer to answer than the lease of ${String(leaseMs)} ms lasts`,
-        );
-    }
-    return { fence: grant.fence, untilMs };
+    return { fence, untilMs };
   }
 }
 

@@ -240,7 +240,9 @@ class LocksOverBackend implements Locks {
     const { waitMs, signal, fair, leaseMs } = acquireOptions(backend, settings, options);
     if (closing.stopped) throw new LockClosedError(key);
     const owner = `${this.#owners}${String(++this.#claims)}`;
-    const request: ClaimRequest = { key, owner, ...kind, leaseMs, wait: fair && waitMs > 0 };
+    const { mode, permits, total } = kind;
+    const wait = fair && waitMs > 0;
+    const request: ClaimRequest = { key, owner, mode, permits, total, leaseMs, wait };
     const bell = new Bell();
     const startedAtMs = settings.runtime.monotonic();
     const acquisition = new Acquisition(this.#shared, request, bell);

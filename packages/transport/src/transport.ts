@@ -182,8 +182,9 @@ class LinkTransport implements Transport {
         reject,
         this.#giveUp,
       );
+      // A new peer, or one that would be forgotten while nothing is under way with it.
+      if (peer.forgettable) this.#peers.set(to, peer);
       peer.pending.add(request);
-      this.#peers.set(to, peer);
       this.#underWay.begin();
       this.#deadlines.add(request, startedMs + timeoutMs);
       if (signal !== undefined) this.#signals.add(signal, request);

@@ -40,19 +40,17 @@ export function lockKeys(prefix: string, key: string): LockKeys {
 const UNSAFE = /[%{}]/;
 
 /** Runs a script. With `wait` it rejects unless so many replicas have what it wrote. */
-export async function runScript(
+export function runScript(
   client: RedisClient,
   { text, digest }: Script,
   keys: LockKeys,
   args: readonly (string | number)[],
 ): Promise<unknown> {
   gatherWrites(client);
-  try {
-    return await client.evalsha(digest, 3, ...keys, ...args);
-  } catch (error) {
+  return client.evalsha(digest, 3, ...keys, ...args).catch((error: unknown) => {
     if (!isUnknownScript(error)) throw error;
-    return await client.eval(text, 3, ...keys, ...args);
-  }
+    return client.eval(text, 3, ...keys, ...args);
+  });
 }
 
 /**

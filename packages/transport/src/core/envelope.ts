@@ -198,7 +198,8 @@ function writeTail(
   trace: Uint8Array | undefined,
   body: Uint8Array,
 ): number {
-  target.set(channel, at);
+  // Names are short: byte by byte that takes less time than one call of `set`.
+  for (let index = 0; index < channel.length; index++) target[at + index] = channel[index] ?? 0;
   let end = at + channel.length;
   if (trace !== undefined) {
     target.set(trace, end);
