@@ -99,27 +99,30 @@ function gatherWrites(client: RedisClient): void {
   gathering.next(stream);
 }
 
-/** The commands of one client in this turn of the event loop. */
+/** The commands of one client in this turn of the event loop. The first is written at once: often there is no other. */
 class Gathering {
-  #stream: Redis['stream'] | undefined;
+  #corked: Redis['stream'] | undefined;
   #count = 0;
   readonly #end = (): void => {
-    const stream = this.#stream;
-    this.#stream = undefined;
     this.#count = 0;
-    stream?.uncork();
+    this.#uncork();
   };
 
   next(stream: Redis['stream']): void {
-    if (this.#stream === undefined) process.nextTick(this.#end);
-    else if (this.#stream !== stream || this.#count >= GATHERED) this.#stream.uncork();
-    else {
-      this.#count++;
-      return;
+    const count = this.#count++;
+    if (count === 0) {
+      process.nextTick(this.#end);
+    } else if (count % GATHERED === 1 || this.#corked !== stream) {
+      this.#uncork();
+      this.#corked = stream;
+      stream.cork();
     }
-    this.#stream = stream;
-    this.#count = 1;
-    stream.cork();
+  }
+
+  #uncork(): void {
+    const stream = this.#corked;
+    this.#corked = undefined;
+    stream?.uncork();
   }
 }
 
