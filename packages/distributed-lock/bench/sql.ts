@@ -22,7 +22,7 @@ import { createPool } from 'mysql2/promise';
 import { Client, Pool } from 'pg';
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 7);
-const SLICE_MS = Number(process.env['SLICE_MS'] ?? 250);
+const SLICE_MS = Number(process.env['SLICE_MS'] ?? 500);
 const AT_ONCE = 64;
 
 /** Does one thing, for the how-manieth worker. */
