@@ -3,7 +3,7 @@
  * server costs, SET NX PX and a compare-and-delete by EVALSHA, without renewal, fence or queue. Between the two are the
  * scripts of `/redis` alone, by EVALSHA: what a fence and a queue cost whoever calls them.
  *
- * Acquire and release in sequence and on 64 keys at once; CPU of this process for one pair; and the hand-over of one
+ * Acquire and release in sequence and on 64 keys at once; CPU of the subject's process for one pair; and the hand-over of one
  * lock to 32 waiters that hold it for 5 ms each. One private server, one run, each subject in a process of its own, all
  * in each round; ratios are medians of the ratios within a round. `--quick` for a look.
  */
@@ -80,7 +80,11 @@ console.log(
 const passes = new Map(subjects.filter(({ waits }) => waits).map(({ name }) => [name, [] as HandOver[]]));
 for (let round = 0; round < (quick ? 1 : 3); round++)
   for (const subject of subjects.filter(({ waits }) => waits))
-    passes.get(subject.name)?.push(await tell<HandOver>(subject.process, { do: 'hand over', round }));
+    passes
+      .get(subject.name)
+      ?.push(
+        await tell<HandOver>(subject.process, { do: 'hand over', round, waiters: WAITERS, holdMs: HOLD_MS }),
+      );
 for (const [name, all] of passes) {
   const of = (field: keyof HandOver, digits: number): string =>
     median(all.map((one) => one[field])).toFixed(digits);

@@ -1,6 +1,6 @@
 // One way to take a lock, in a process of its own: what one library leaves behind, in the heap and in compiled code that
 // others share with it, must not be another's cost. Started by ../redis.ts, which tells it what to do.
-import { createLocks } from '@quorate/distributed-lock';
+import { createLocks, type LockBackend } from '@quorate/distributed-lock';
 import { redisBackend } from '@quorate/distributed-lock/redis';
 import { redlockBackend } from '@quorate/distributed-lock/redlock';
 import { sleep, systemRuntime } from '@quorate/runtime';
@@ -15,7 +15,7 @@ import { lockKeys, scripts } from '../../src/redis/scripts.js';
 export type Command =
   | { readonly do: 'describe' }
   | { readonly do: 'pairs'; readonly total: number; readonly width: number }
-  | { readonly do: 'hand over'; readonly round: number };
+  | { readonly do: 'hand over'; readonly round: number; readonly waiters: number; readonly holdMs: number };
 
 /** Who it is, and whether it can be asked to wait. */
 export interface Described {
@@ -31,8 +31,6 @@ interface Subject {
   readonly waits: boolean;
 }
 
-const WAITERS = 32;
-const HOLD_MS = 5;
 const LEASE_MS = 30_000;
 const DELETE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end`;
 
@@ -74,22 +72,10 @@ function scriptsAlone(): Subject {
   };
 }
 
-function own(): Subject {
-  const locks = createLocks(redisBackend(connect()), { leaseMs: LEASE_MS });
+function own(name: string, backend: LockBackend): Subject {
+  const locks = createLocks(backend, { leaseMs: LEASE_MS });
   return {
-    name: 'quorate /redis',
-    waits: true,
-    async acquire(key) {
-      const lease = await locks.acquire(key);
-      return () => lease.release();
-    },
-  };
-}
-
-function ownQuorum(): Subject {
-  const locks = createLocks(redlockBackend(ports.map(connect)), { leaseMs: LEASE_MS });
-  return {
-    name: 'quorate /redlock, 3 servers',
+    name,
     waits: true,
     async acquire(key) {
       const lease = await locks.acquire(key);
@@ -139,11 +125,11 @@ function redlock5(): Subject {
 const subjects: Readonly<Record<string, () => Subject>> = {
   raw,
   scripts: scriptsAlone,
-  own,
+  own: () => own('quorate /redis', redisBackend(connect())),
   semaphore,
   redlock4: () => redlock4('redlock 4.2', ports.slice(0, 1)),
   redlock5,
-  ownQuorum,
+  ownQuorum: () => own('quorate /redlock, 3 servers', redlockBackend(ports.map(connect))),
   redlock4Quorum: () => redlock4('redlock 4.2, 3 servers', ports),
 };
 
@@ -180,24 +166,27 @@ export interface HandOver {
 }
 
 /** Lets waiters queue behind a holder, one after the other, and then pass the lock from hand to hand. */
-async function handOver(subject: Subject, round: number): Promise<HandOver> {
+async function handOver(
+  subject: Subject,
+  { round, waiters, holdMs }: Extract<Command, { do: 'hand over' }>,
+): Promise<HandOver> {
   const { name } = subject;
   const key = `${name}-hand-over-${String(round)}`;
   const release = await subject.acquire(key);
   const order: number[] = [];
   const gaps: number[] = [];
   let freeAtMs = 0;
-  const waits = Array.from({ length: WAITERS }, async (_, place) => {
+  const waits = Array.from({ length: waiters }, async (_, place) => {
     await sleep(systemRuntime, place * 3);
     const give = await subject.acquire(key);
     const nowMs = systemRuntime.monotonic();
     gaps.push(nowMs - freeAtMs);
     order.push(place);
-    await sleep(systemRuntime, HOLD_MS);
+    await sleep(systemRuntime, holdMs);
     freeAtMs = systemRuntime.monotonic();
     await give();
   });
-  await sleep(systemRuntime, WAITERS * 3 + 50);
+  await sleep(systemRuntime, waiters * 3 + 50);
   await admin.config('RESETSTAT');
   const startMs = systemRuntime.monotonic();
   freeAtMs = startMs;
@@ -218,7 +207,7 @@ async function handOver(subject: Subject, round: number): Promise<HandOver> {
     totalMs,
     meanGapMs: gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length,
     maxGapMs: Math.max(...gaps),
-    inversions: inversions / ((WAITERS * (WAITERS - 1)) / 2),
+    inversions: inversions / ((waiters * (waiters - 1)) / 2),
     commands,
   };
 }
@@ -236,7 +225,7 @@ async function run(command: Command): Promise<Described | Rate | HandOver> {
     case 'pairs':
       return pairs(subject, command.total, command.width);
     case 'hand over':
-      return handOver(subject, command.round);
+      return handOver(subject, command);
   }
 }
 

@@ -39,7 +39,7 @@ export function lockKeys(prefix: string, key: string): LockKeys {
 
 const UNSAFE = /[%{}]/;
 
-/** Runs a script. With `wait` it rejects unless so many replicas have what it wrote. */
+/** Runs a script, by its digest where the server knows it. */
 export function runScript(
   client: RedisClient,
   { text, digest }: Script,
