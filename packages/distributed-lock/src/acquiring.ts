@@ -34,10 +34,15 @@ export interface Shared {
   track(work: Promise<void>): void;
 }
 
-/** What was granted, and until when by the monotonic clock. */
+/** What was granted; times are of the monotonic clock. */
 export interface Granted {
   readonly fence: number | undefined;
+  /** Until when it holds. */
   readonly untilMs: number;
+  /** When it was asked for. */
+  readonly askedAtMs: number;
+  /** When it was known. */
+  readonly atMs: number;
 }
 
 /** Hears of a claim what the backend tells unasked. Outlives the wait: a held lock is told of its loss by it. */
@@ -201,6 +206,7 @@ export class Acquisition implements StopListener {
   /** The calls whose end is not known: what they did is undone only after them. */
   #under: Set<Promise<unknown>> | undefined;
   readonly #stop = new Stop();
+  readonly #askedAtMs: number;
   /** Whether the backend may know the claim. */
   #left = false;
   #pauses = 0;
@@ -218,6 +224,7 @@ export class Acquisition implements StopListener {
     this.#shared = shared;
     this.#request = request;
     this.#bell = bell;
+    this.#askedAtMs = shared.settings.runtime.monotonic();
   }
 
   /**
@@ -230,6 +237,61 @@ export class Acquisition implements StopListener {
     undo: () => Promise<unknown>,
     outer?: Stop,
   ): Promise<Granted | undefined> {
+    const { settings, backend } = this.#shared;
+    const { runtime } = settings;
+    const { key, leaseMs } = this.#request;
+    const stop = this.#stop;
+    const deafen = this.#hear(waitMs, signal, outer);
+    let failures = 0;
+    let unbrokenSinceMs = this.#askedAtMs;
+    let granted: Granted | undefined;
+    try {
+      if (this.#stop.stopped) throw stop.reason;
+      for (let sentAtMs = this.#askedAtMs; ; sentAtMs = runtime.monotonic()) {
+        let result: ConvertResult;
+        try {
+          result = await this.#claim(Math.max(0, this.#askedAtMs + waitMs - sentAtMs), stop);
+          failures = 0;
+          if (result.state === 'granted') {
+            granted = this.#fresh(result, sentAtMs) ?? (await this.#renewed(result, stop));
+            if (granted !== undefined) return granted;
+            if (this.#converting) throw new LockLostError(key, 'gone');
+            this.#trusting = false;
+            continue;
+          }
+        } catch (error) {
+          if (stop.stopped) throw error;
+          reportFailure(this.#shared, this.#request, 'claim', error);
+          if (++failures >= settings.attempts || isFinal(error))
+            throw asLockError(backend, key, 'claim', error);
+          await this.#bell.wait(runtime, this.#nextPauseMs(), stop);
+          continue;
+        }
+        if (result.state === 'deadlock')
+          throw new DeadlockError(key, 'another holder waits for an upgrade too, and neither can have it');
+        if (result.state === 'lost') throw new LockLostError(key, 'gone');
+        if (result.state === 'busy') this.#left = (this.#under?.size ?? 0) > 0;
+        if (waitMs === 0) return undefined;
+        // The place is kept alive by asking again in good time; where nothing is pushed that is also how to learn.
+        const keepMs = Math.min(leaseMs / 3, BACKSTOP_MS) * (0.75 + runtime.random() / 4);
+        const pushes = result.state === 'waiting' && backend.capabilities.waiting === 'push';
+        if (validUntilMs(unbrokenSinceMs, leaseMs, settings.drift) <= runtime.monotonic())
+          this.#trusting = false;
+        unbrokenSinceMs = sentAtMs;
+        await this.#bell.wait(runtime, pushes ? keepMs : Math.min(keepMs, this.#nextPauseMs()), stop);
+        const told = this.#bell.takeGrant();
+        if (told === undefined || !this.#trusting) continue;
+        granted = this.#fresh(told, sentAtMs);
+        if (granted !== undefined) return granted;
+      }
+    } finally {
+      deafen();
+      if (granted === undefined && this.#left) this.#shared.track(this.#undo(undo));
+    }
+  }
+
+  /** Listens to all that ends the wait, until what it returns is called. */
+  #hear(waitMs: number, signal: AbortSignal | undefined, outer: Stop | undefined): () => void {
     const { settings, closing } = this.#shared;
     const { key } = this.#request;
     const stop = this.#stop;
@@ -247,18 +309,12 @@ export class Acquisition implements StopListener {
           keepAlive: true,
         })
       : undefined;
-    let granted: Granted | undefined;
-    try {
-      if (stop.stopped) throw stop.reason;
-      granted = await this.#loop(waitMs, stop);
-      return granted;
-    } finally {
+    return () => {
       timer?.cancel();
       closing.remove(this);
       outer?.remove(this);
       if (abort !== undefined) signal?.removeEventListener('abort', abort);
-      if (granted === undefined && this.#left) this.#shared.track(this.#undo(undo));
-    }
+    };
   }
 
   /** All is being closed, or what this belongs to has ended. */
@@ -283,53 +339,13 @@ export class Acquisition implements StopListener {
     }
   }
 
-  async #loop(waitMs: number, stop: Stop): Promise<Granted | undefined> {
-    const { settings, backend } = this.#shared;
-    const { runtime } = settings;
-    const { key, leaseMs } = this.#request;
-    const until = runtime.monotonic() + waitMs;
-    let failures = 0;
-    let unbrokenSinceMs = runtime.monotonic();
-    for (;;) {
-      const sentAtMs = runtime.monotonic();
-      let result: ConvertResult;
-      try {
-        result = await this.#claim(Math.max(0, until - sentAtMs), stop);
-        failures = 0;
-        if (result.state === 'granted') {
-          const untilMs = validUntilMs(sentAtMs, result.validMs, settings.drift);
-          if (!needsRenewal(untilMs, runtime.monotonic(), leaseMs)) return { fence: result.fence, untilMs };
-          const granted = await this.#renewed(result, stop);
-          if (granted !== undefined) return granted;
-          if (this.#converting) throw new LockLostError(key, 'gone');
-          this.#trusting = false;
-          continue;
-        }
-      } catch (error) {
-        if (stop.stopped) throw error;
-        reportFailure(this.#shared, this.#request, 'claim', error);
-        if (++failures >= settings.attempts || isFinal(error))
-          throw asLockError(backend, key, 'claim', error);
-        await this.#bell.wait(runtime, this.#nextPauseMs(), stop);
-        continue;
-      }
-      if (result.state === 'deadlock')
-        throw new DeadlockError(key, 'another holder waits for an upgrade too, and neither can have it');
-      if (result.state === 'lost') throw new LockLostError(key, 'gone');
-      if (result.state === 'busy') this.#left = (this.#under?.size ?? 0) > 0;
-      if (waitMs === 0) return undefined;
-      // The place is kept alive by asking again in good time; where nothing is pushed that is also how to learn.
-      const keepMs = Math.min(leaseMs / 3, BACKSTOP_MS) * (0.75 + runtime.random() / 4);
-      const pushes = result.state === 'waiting' && backend.capabilities.waiting === 'push';
-      if (validUntilMs(unbrokenSinceMs, leaseMs, settings.drift) <= runtime.monotonic())
-        this.#trusting = false;
-      unbrokenSinceMs = sentAtMs;
-      await this.#bell.wait(runtime, pushes ? keepMs : Math.min(keepMs, this.#nextPauseMs()), stop);
-      const told = this.#bell.takeGrant();
-      if (told === undefined || !this.#trusting) continue;
-      const untilMs = validUntilMs(sentAtMs, told.validMs, settings.drift);
-      if (!needsRenewal(untilMs, runtime.monotonic(), leaseMs)) return { fence: told.fence, untilMs };
-    }
+  /** A grant, unless it is so old that it has to be renewed first. */
+  #fresh({ fence, validMs }: ClaimGrant, sentAtMs: number): Granted | undefined {
+    const { runtime, drift } = this.#shared.settings;
+    const untilMs = validUntilMs(sentAtMs, validMs, drift);
+    const atMs = runtime.monotonic();
+    if (needsRenewal(untilMs, atMs, this.#request.leaseMs)) return undefined;
+    return { fence, untilMs, askedAtMs: this.#askedAtMs, atMs };
   }
 
   #nextPauseMs(): number {
@@ -380,12 +396,13 @@ export class Acquisition implements StopListener {
     );
     if (renewed.state === 'lost') return undefined;
     const untilMs = validUntilMs(sentAtMs, renewed.validMs, drift);
-    if (untilMs <= runtime.monotonic())
+    const atMs = runtime.monotonic();
+    if (untilMs <= atMs)
       throw new LockBackendError(
         key,
         `${describeValue(backend.name)} takes longer to answer than the lease of ${String(leaseMs)} ms lasts`,
       );
-    return { fence, untilMs };
+    return { fence, untilMs, askedAtMs: this.#askedAtMs, atMs };
   }
 }
 

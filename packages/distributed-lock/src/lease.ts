@@ -79,40 +79,62 @@ export interface ReadWriteLease extends Lease {
   downgrade(): Promise<void>;
 }
 
+/**
+ * The leases that are held. A `Set` would do, but one that is mostly empty or small makes and drops tables all the time,
+ * which costs more than all else that is done for a lock here.
+ */
+export class HeldLeases {
+  readonly #all: HeldLease[] = [];
+
+  add(lease: HeldLease): void {
+    lease.place = this.#all.push(lease) - 1;
+  }
+
+  remove(lease: HeldLease): void {
+    const last = this.#all.pop();
+    if (last === undefined || last === lease) return;
+    this.#all[lease.place] = last;
+    last.place = lease.place;
+  }
+
+  /** As they are now. */
+  all(): HeldLease[] {
+    return [...this.#all];
+  }
+}
+
 /** The lease of one claim, and its renewal. */
 export class HeldLease implements ReadWriteLease {
   readonly #shared: Shared;
   readonly #bell: Bell;
   readonly #lost = new Stop();
-  readonly #onEnd: (lease: HeldLease) => void;
+  /** Owned by {@link HeldLeases}. */
+  place = 0;
+  readonly #among: HeldLeases;
   readonly #since: number;
   #request: ClaimRequest;
   #fence: number | undefined;
   #untilMs: number;
-  #expiry: Timer | undefined;
-  #renewal: Timer | undefined;
+  /** Of the next renewal, or of the end. */
+  #timer: Timer | undefined;
   #ended: LossReason | undefined;
   #cause: unknown;
   #released: Promise<ReleaseResult> | undefined;
   /** Conversions follow each other. */
-  #tail: Promise<unknown> = Promise.resolve();
+  #tail: Promise<unknown> | undefined;
   /** Stops when it is lost or released. */
   readonly #over = new Stop();
 
-  constructor(
-    shared: Shared,
-    request: ClaimRequest,
-    bell: Bell,
-    granted: Granted,
-    onEnd: (lease: HeldLease) => void,
-  ) {
+  /** It is among those that are held until it was released. */
+  constructor(shared: Shared, request: ClaimRequest, bell: Bell, granted: Granted, among: HeldLeases) {
     this.#shared = shared;
     this.#request = request;
     this.#bell = bell;
     this.#fence = granted.fence;
     this.#untilMs = granted.untilMs;
-    this.#onEnd = onEnd;
-    this.#since = shared.settings.runtime.monotonic();
+    this.#among = among;
+    this.#since = granted.atMs;
+    among.add(this);
     bell.onLost = (cause) => {
       this.#lose('session', cause);
     };
@@ -221,7 +243,7 @@ export class HeldLease implements ReadWriteLease {
     } catch (error) {
       if (held) throw error;
     } finally {
-      this.#onEnd(this);
+      this.#among.remove(this);
     }
     const { released } = lockEvents;
     if (released.active) {
@@ -237,7 +259,8 @@ export class HeldLease implements ReadWriteLease {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     if (this.mode === 'permits') throw new InvalidOptionError('mode', mode, 'of a read-write lock');
-    const run = this.#tail.then(() => this.#convertNow(mode, waitMs, signal));
+    const now = (): Promise<void> => this.#convertNow(mode, waitMs, signal);
+    const run = this.#tail?.then(now) ?? now();
     this.#tail = run.catch(() => undefined);
     await run;
   }
@@ -249,11 +272,11 @@ export class HeldLease implements ReadWriteLease {
   ): Promise<void> {
     this.assertHeld();
     if (this.mode === mode) return;
-    const startedAtMs = this.#shared.settings.runtime.monotonic();
     const wanted: ClaimRequest = { ...this.#request, mode, wait: waitMs > 0 };
     const acquisition = new Acquisition(this.#shared, wanted, this.#bell, true);
+    let granted: Granted | undefined;
     try {
-      const granted = await acquisition.run(waitMs, signal, () => this.#revert(), this.#over);
+      granted = await acquisition.run(waitMs, signal, () => this.#revert(), this.#over);
       if (granted === undefined) throw new LockTimeoutError(this.key, waitMs);
       this.#request = { ...this.#request, mode };
       this.#fence = granted.fence;
@@ -264,7 +287,7 @@ export class HeldLease implements ReadWriteLease {
       throw error;
     }
     this.assertHeld();
-    this.publishAcquired(startedAtMs);
+    this.publishAcquired(granted);
   }
 
   /** Ends the wait for a conversion that was given up, or undoes one that was granted too late. */
@@ -305,39 +328,42 @@ export class HeldLease implements ReadWriteLease {
   }
 
   /** Tells that it was granted. */
-  publishAcquired(startedAtMs: number): void {
+  publishAcquired({ askedAtMs, atMs }: Granted): void {
     const { acquired } = lockEvents;
     if (!acquired.active) return;
     const { key, owner, mode } = this.#request;
-    const waitedMs = this.#shared.settings.runtime.monotonic() - startedAtMs;
+    const waitedMs = atMs - askedAtMs;
     acquired.publish({ backend: this.#shared.backend.name, key, owner, mode, fence: this.#fence, waitedMs });
   }
 
   #arm(): void {
-    const { runtime, renewEveryMs } = this.#shared.settings;
-    this.#expiry?.cancel();
-    this.#expiry = runtime.setTimer(this.#untilMs - runtime.monotonic(), () => {
-      this.remainingMs();
-    });
-    if (renewEveryMs !== undefined) this.#renewAfter(renewEveryMs(this.#request.leaseMs));
+    const { renewEveryMs } = this.#shared.settings;
+    this.#wakeAfter(
+      renewEveryMs === undefined ? Number.POSITIVE_INFINITY : renewEveryMs(this.#request.leaseMs),
+    );
   }
 
-  #renewAfter(delayMs: number): void {
-    this.#renewal?.cancel();
-    this.#renewal = this.#shared.settings.runtime.setTimer(delayMs, () => {
-      void this.#renewOnTime();
-    });
+  /** Has its loss noticed when it ends, or is active before. */
+  #wakeAfter(renewMs: number): void {
+    const { runtime } = this.#shared.settings;
+    this.#timer?.cancel();
+    const leftMs = this.#untilMs - runtime.monotonic();
+    this.#timer =
+      renewMs < leftMs
+        ? runtime.setTimer(renewMs, () => void this.#renewOnTime())
+        : runtime.setTimer(leftMs, () => this.remainingMs());
   }
 
   async #renewOnTime(): Promise<void> {
     if (!this.held) return;
+    this.#wakeAfter(Number.POSITIVE_INFINITY);
     try {
       await this.#renew();
     } catch (error) {
       if (this.#ended !== undefined) return;
       reportFailure(this.#shared, this, 'renew', error);
       // Again, a few times before it ends. What the backend will always refuse is left to run out.
-      if (!isFinal(error)) this.#renewAfter(this.#request.leaseMs / 10);
+      if (!isFinal(error)) this.#wakeAfter(this.#request.leaseMs / 10);
     }
   }
 
@@ -355,8 +381,7 @@ export class HeldLease implements ReadWriteLease {
     this.#ended ??= reason;
     if (!this.#over.stopped) this.#over.stop(OVER);
     this.#bell.onLost = undefined;
-    this.#expiry?.cancel();
-    this.#renewal?.cancel();
+    this.#timer?.cancel();
   }
 
   #lossError(): LockLostError {

@@ -3,7 +3,7 @@ import { Acquisition, asLockError, Bell, callLimitMs, releaseClaim, type Shared 
 import type { ClaimRequest, LockBackend, LockCapabilities, LockMode, LockStatus } from './contract.js';
 import { createElection, type Election, type ElectionOptions } from './election.js';
 import { LockClosedError, LockTimeoutError, LockUnsupportedError } from './errors.js';
-import { HeldLease, type Lease, type ReadWriteLease } from './lease.js';
+import { HeldLease, HeldLeases, type Lease, type ReadWriteLease } from './lease.js';
 import { acquireMany, type LeaseSet } from './lease-set.js';
 import { type AcquireOptions, acquireOptions, keyOption, type LocksOptions, settingsOf } from './options.js';
 import { bounded, Stop } from './stop.js';
@@ -101,7 +101,7 @@ export function createLocks(backend: LockBackend, options: LocksOptions = {}): L
 
 class LocksOverBackend implements Locks {
   readonly #shared: Shared;
-  readonly #held = new Set<HeldLease>();
+  readonly #held = new HeldLeases();
   readonly #background = new Set<Promise<unknown>>();
   readonly #closing = new Stop();
   #closed: Promise<void> | undefined;
@@ -129,7 +129,7 @@ class LocksOverBackend implements Locks {
   }
 
   tryAcquire(key: string, options: AcquireOptions = {}): Promise<Lease | undefined> {
-    return this.#claim(key, MUTEX, { ...options, waitMs: 0 });
+    return this.#try(key, MUTEX, options);
   }
 
   using<T>(key: string, ...rest: [Work<Lease, T>] | [AcquireOptions, Work<Lease, T>]): Promise<T> {
@@ -199,7 +199,7 @@ class LocksOverBackend implements Locks {
 
   async #close(): Promise<void> {
     this.#closing.stop(new LockClosedError());
-    await Promise.all([...this.#held].map((lease) => lease.shut()));
+    await Promise.all(this.#held.all().map((lease) => lease.shut()));
     // A wait that is cleaned up may start nothing new.
     while (this.#background.size > 0) await Promise.allSettled(this.#background);
     await this.#shared.backend.close().catch(() => undefined);
@@ -217,7 +217,7 @@ class LocksOverBackend implements Locks {
       acquire: (options = none) => acquire(options),
       tryAcquire: async (options = none) => {
         const given = options as O;
-        return (await this.#claim(key, kind(given), { ...given, waitMs: 0 })) as unknown as L | undefined;
+        return (await this.#try(key, kind(given), given)) as unknown as L | undefined;
       },
       using: async <T>(...rest: [Work<L, T>] | [O, Work<L, T>]): Promise<T> => {
         const [options, work] = rest.length === 1 ? [none, rest[0]] : rest;
@@ -227,13 +227,22 @@ class LocksOverBackend implements Locks {
     };
   }
 
-  async #acquire(key: string, kind: Kind, options: AcquireOptions): Promise<HeldLease> {
-    const lease = await this.#claim(key, kind, options);
-    if (lease === undefined) throw new LockTimeoutError(key, options.waitMs ?? 0);
-    return lease;
+  /** Rejects with `LockTimeoutError` when it is not granted. */
+  #acquire(key: string, kind: Kind, options: AcquireOptions): Promise<HeldLease> {
+    return this.#claim(key, kind, options, true) as Promise<HeldLease>;
   }
 
-  async #claim(key: string, kind: Kind, options: AcquireOptions): Promise<HeldLease | undefined> {
+  /** Resolves with `undefined` when it is not granted. */
+  #try(key: string, kind: Kind, options: AcquireOptions): Promise<HeldLease | undefined> {
+    return this.#claim(key, kind, { ...options, waitMs: 0 }, false);
+  }
+
+  async #claim(
+    key: string,
+    kind: Kind,
+    options: AcquireOptions,
+    needed: boolean,
+  ): Promise<HeldLease | undefined> {
     const { backend, settings, closing } = this.#shared;
     keyOption(backend, key);
     this.#supports(kind.mode, `${kind.mode} locks`);
@@ -244,19 +253,20 @@ class LocksOverBackend implements Locks {
     const wait = fair && waitMs > 0;
     const request: ClaimRequest = { key, owner, mode, permits, total, leaseMs, wait };
     const bell = new Bell();
-    const startedAtMs = settings.runtime.monotonic();
     const acquisition = new Acquisition(this.#shared, request, bell);
     const granted = await acquisition.run(waitMs, signal, () =>
       releaseClaim(this.#shared, request, leaseMs, 0),
     );
-    if (granted === undefined) return undefined;
-    const lease = new HeldLease(this.#shared, request, bell, granted, (ended) => this.#held.delete(ended));
-    this.#held.add(lease);
+    if (granted === undefined) {
+      if (needed) throw new LockTimeoutError(key, waitMs);
+      return undefined;
+    }
+    const lease = new HeldLease(this.#shared, request, bell, granted, this.#held);
     if (this.#closed !== undefined) {
       await lease.shut();
       throw new LockClosedError(key);
     }
-    lease.publishAcquired(startedAtMs);
+    lease.publishAcquired(granted);
     return lease;
   }
 

@@ -3,6 +3,7 @@ import {
   type ClaimId,
   type ClaimRequest,
   type ClaimResult,
+  type ClaimWatch,
   type ConvertResult,
   type LockBackend,
   LockBackendError,
@@ -15,10 +16,10 @@ import {
 } from '@quorate/distributed-lock';
 import { integerOption, InvalidOptionError, type Runtime, systemRuntime } from '@quorate/runtime';
 import { addressOf, assertOpen, clientOption, type ConnectionLosses, countLosses } from './redis/client.js';
-import { Inbox } from './redis/inbox.js';
+import { Inbox, type Watched } from './redis/inbox.js';
 import { prefixOption } from './redis/options.js';
 import {
-  lockKeys,
+  lockKey,
   type RedisClient,
   runScript,
   runScriptAndWait,
@@ -78,9 +79,9 @@ const MODES: Readonly<Record<string, LockMode>> = { e: 'exclusive', s: 'shared',
  *
  * The fence is `max(the last one + 1, the server's time in microseconds)`. So it goes on rising after a loss of the data
  * (FLUSHALL, a restart without persistence, a failover), as long as the clock that it goes on with is not behind: that is
- * why it is called volatile. It is kept for a day after the last lease; the rest of a lock's keys go when it is free.
+ * why it is called volatile. It is kept for a day after the last lease, or two; what else there is of a lock goes when it is free.
  *
- * An operation costs what the number of holders of its key does; waiting claims cost a logarithm of theirs.
+ * An operation costs what the number of holders of its key does, however many claims wait.
  *
  * @throws `InvalidOptionError` for what is no open client of ioredis in normal mode.
  */
@@ -96,7 +97,6 @@ class RedisBackend implements LockBackend {
   readonly #wait: RedisBackendOptions['wait'];
   readonly #inbox: Inbox;
   readonly #losses: ConnectionLosses;
-  readonly #own = new Set<string>();
   #closed = false;
 
   constructor(client: RedisClient, options: RedisBackendOptions) {
@@ -115,38 +115,50 @@ class RedisBackend implements LockBackend {
     this.#losses = countLosses(client);
   }
 
-  async claim(request: ClaimRequest, { watch }: ClaimCall): Promise<ClaimResult> {
+  claim(request: ClaimRequest, call: ClaimCall): Promise<ClaimResult> {
     const { key, owner, mode, permits, total, leaseMs, wait } = request;
-    const inbox = wait ? this.#watch(owner, watch, leaseMs) : '';
-    const args = [owner, LETTERS[mode], permits, total, leaseMs, inbox];
-    return this.#result(Number(await this.#write(scripts.claim, key, args)), request) as ClaimResult;
+    const inbox = wait ? this.#expect(request, call) : '';
+    const args =
+      mode === 'permits'
+        ? [owner, leaseMs, inbox, LETTERS[mode], permits, total]
+        : [owner, leaseMs, inbox, LETTERS[mode]];
+    return this.#write(
+      scripts.claim,
+      key,
+      args,
+      (answer) => this.#result(answer, request, call) as ClaimResult,
+    );
   }
 
-  async convert(request: ClaimRequest, { watch }: ClaimCall): Promise<ConvertResult> {
+  convert(request: ClaimRequest, call: ClaimCall): Promise<ConvertResult> {
     const { key, owner, mode, leaseMs, wait } = request;
-    const inbox = wait ? this.#watch(owner, watch, leaseMs) : '';
-    const answer = await this.#write(scripts.convert, key, [owner, LETTERS[mode], leaseMs, inbox]);
-    return this.#result(Number(answer), request);
+    const inbox = wait ? this.#expect(request, call) : '';
+    const args = [owner, LETTERS[mode], leaseMs, inbox];
+    return this.#write(scripts.convert, key, args, (answer) => this.#result(answer, request, call));
   }
 
-  async renew({ key, owner }: ClaimId, leaseMs: number): Promise<RenewResult> {
-    const answer = await this.#write(scripts.renew, key, [owner, leaseMs]);
-    return answer === 1 ? { state: 'held', validMs: leaseMs } : { state: 'lost' };
+  renew({ key, owner }: ClaimId, leaseMs: number): Promise<RenewResult> {
+    return this.#write(scripts.renew, key, [owner, leaseMs], (answer) =>
+      answer === 1 ? { state: 'held', validMs: leaseMs } : { state: 'lost' },
+    );
   }
 
-  async release({ key, owner }: ClaimId): Promise<ReleaseResult> {
-    this.#forget(owner);
+  release({ key, owner }: ClaimId): Promise<ReleaseResult> {
+    this.#inbox.remove(owner);
     const losses = this.#losses.count;
-    if ((await this.#run(scripts.release, key, [owner])) === 1) return 'released';
-    // The client repeats what a lost connection left unanswered, so this may be the second answer. The core knows what
-    // to make of it.
-    if (losses !== this.#losses.count)
-      throw new Error(`the connection to ${addressOf(this.#client)} was lost meanwhile`);
-    return 'lost';
+    return this.#run(scripts.release, key, [owner], (answer) => {
+      if (answer === 1) return 'released';
+      // The client repeats what a lost connection left unanswered, so this may be the second answer. The core knows what
+      // to make of it.
+      if (losses !== this.#losses.count)
+        throw new Error(`the connection to ${addressOf(this.#client)} was lost meanwhile`);
+      return 'lost';
+    });
   }
 
   async inspect(key: string): Promise<LockStatus> {
-    const [waiting = 0, ...fields] = (await this.#run(scripts.inspect, key, [])) as (string | number)[];
+    const answer = await this.#run(scripts.inspect, key, [], (fields) => fields as (string | number)[]);
+    const [waiting = 0, ...fields] = answer;
     const holders: LockStatus['holders'][number][] = [];
     for (let at = 0; at < fields.length; at += 4) {
       holders.push({
@@ -162,18 +174,22 @@ class RedisBackend implements LockBackend {
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
-      for (const owner of this.#own) this.#inbox.remove(owner);
-      this.#inbox.leave();
+      this.#inbox.leave(this);
       this.#losses.stop();
     }
     return Promise.resolve();
   }
 
   /** A call whose effect must not be forgotten. */
-  #write(script: Script, key: string, args: readonly (string | number)[]): Promise<unknown> {
+  #write<T>(
+    script: Script,
+    key: string,
+    args: readonly (string | number)[],
+    read: (answer: unknown) => T,
+  ): Promise<T> {
     return this.#wait === undefined
-      ? this.#run(script, key, args)
-      : this.#runAndWait(script, key, args, this.#wait);
+      ? this.#run(script, key, args, read)
+      : this.#runAndWait(script, key, args, this.#wait).then(read);
   }
 
   async #runAndWait(
@@ -183,17 +199,27 @@ class RedisBackend implements LockBackend {
     { replicas, timeoutMs }: NonNullable<RedisBackendOptions['wait']>,
   ): Promise<number> {
     this.#assertOpen(key);
-    const keys = lockKeys(this.#prefix, key);
-    const [answer, found] = await runScriptAndWait(this.#client, script, keys, args, replicas, timeoutMs);
+    const name = lockKey(this.#prefix, key);
+    const [answer, found] = await runScriptAndWait(this.#client, script, name, args, replicas, timeoutMs);
     if (Number(answer) > 0 && found < replicas) {
       throw new LackingReplicasError(replicas, found, timeoutMs);
     }
     return Number(answer);
   }
 
-  #run(script: Script, key: string, args: readonly (string | number)[]): Promise<unknown> {
-    this.#assertOpen(key);
-    return runScript(this.#client, script, lockKeys(this.#prefix, key), args);
+  #run<T>(
+    script: Script,
+    key: string,
+    args: readonly (string | number)[],
+    read: (answer: unknown) => T,
+  ): Promise<T> {
+    try {
+      this.#assertOpen(key);
+    } catch (error) {
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it came
+      return Promise.reject(error);
+    }
+    return runScript(this.#client, script, lockKey(this.#prefix, key), args, read);
   }
 
   #assertOpen(key: string): void {
@@ -201,23 +227,26 @@ class RedisBackend implements LockBackend {
     assertOpen(this.#client, key);
   }
 
-  #watch(owner: string, watch: ClaimCall['watch'], leaseMs: number): string {
-    this.#own.add(owner);
-    // With WAIT a grant is none before it was asked for again.
-    this.#inbox.add(owner, watch, this.#wait === undefined ? leaseMs : undefined);
+  /** The channel on which the server says what becomes of a claim that waits. */
+  #expect(request: ClaimRequest, { watch }: ClaimCall): string {
+    this.#inbox.expect(request.owner, this.#watched(request, watch));
     return this.#inbox.channel;
   }
 
-  #forget(owner: string): void {
-    if (this.#own.delete(owner)) this.#inbox.remove(owner);
+  #watched({ leaseMs }: ClaimRequest, watch: ClaimWatch): Watched {
+    // With WAIT a grant is none before it was asked for again.
+    return { user: this, watch, leaseMs: this.#wait === undefined ? leaseMs : undefined };
   }
 
-  #result(answer: number, { key, owner, leaseMs }: ClaimRequest): ConvertResult {
+  #result(given: unknown, request: ClaimRequest, call: ClaimCall): ConvertResult {
+    const answer = Number(given);
+    const { key, owner, leaseMs } = request;
     if (answer === -1) {
-      this.#inbox.listen();
+      // Who was answered too late may have given up its place already.
+      if (!call.signal.aborted) this.#inbox.listen(owner, this.#watched(request, call.watch));
       return { state: 'waiting' };
     }
-    this.#forget(owner);
+    this.#inbox.remove(owner);
     if (answer > 0) return { state: 'granted', fence: answer, validMs: leaseMs };
     if (answer === 0) return { state: 'busy' };
     if (answer === -2) return { state: 'deadlock' };

@@ -34,9 +34,11 @@ export class Stop {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason);
-    const listeners = [...(this.#listener === undefined ? [] : [this.#listener]), ...(this.#others ?? [])];
+    const first = this.#listener;
+    const others = this.#others;
     this.#listener = this.#others = undefined;
-    for (const listener of listeners) listener.onStop(reason);
+    first?.onStop(reason);
+    if (others !== undefined) for (const listener of others) listener.onStop(reason);
   }
 
   /** Tells the listener when it stops, at once if it has. */
@@ -77,10 +79,11 @@ export function bounded<T>(
       return;
     }
     const call = new BoundedCall(outer, resolve, reject, givenUp);
+    // What is sent first is answered first: the rest is done while it is under way.
+    call.begin(make);
     if (limitMs !== Number.POSITIVE_INFINITY)
       call.timer = runtime.setTimer(limitMs, () => call.onStop(new DeadlineError(limitMs, what)));
     outer?.add(call);
-    call.begin(make);
   });
 }
 

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { Mutex } from 'redis-semaphore';
 import Redlock4 from 'redlock4';
 import Redlock5 from 'redlock5';
-import { lockKeys, scripts } from '../../src/redis/scripts.js';
+import { lockKey, scripts } from '../../src/redis/scripts.js';
 
 /** What the parent asks for. */
 export type Command =
@@ -63,11 +63,11 @@ function scriptsAlone(): Subject {
     name: 'the scripts of /redis alone',
     waits: false,
     async acquire(key) {
-      const keys = lockKeys('alone:', key);
+      const name = lockKey('alone:', key);
       const owner = `abcdefghijklmnopqrstuv-${String(owners++)}`;
-      if (Number(await client.evalsha(scripts.claim.digest, 3, ...keys, owner, 'e', 1, 1, LEASE_MS, '')) <= 0)
+      if (Number(await client.evalsha(scripts.claim.digest, 1, name, owner, LEASE_MS, '', 'e')) <= 0)
         throw new Error(`${key} is taken`);
-      return () => client.evalsha(scripts.release.digest, 3, ...keys, owner);
+      return () => client.evalsha(scripts.release.digest, 1, name, owner);
     },
   };
 }

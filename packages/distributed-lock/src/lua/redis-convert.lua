@@ -12,7 +12,7 @@ local answer
 if mode == 'p' or own[2] == 'p' then
   return redis.error_reply('ERR permits cannot be converted')
 elseif mode == 'e' and own[2] == 's' then
-  if #state == 2 then
+  if #holders == 1 then
     own[2], own[4], own[6] = 'e', nextFence(), false
     answer = own[4]
   elseif own[6] then

@@ -4,11 +4,12 @@ if changed then
   save()
 end
 local waiting = 0
-for _, packed in ipairs(redis.call('HVALS', KEYS[3])) do
-  if cmsgpack.unpack(packed)[5] > now then waiting = waiting + 1 end
+for place = head, tail do
+  local owner = redis.call('HGET', lock, 'p' .. place)
+  if owner and alive(waiterOf(owner)) then waiting = waiting + 1 end
 end
 local answer = { waiting }
-for i = 2, #state do
-  for field = 1, 4 do answer[#answer + 1] = state[i][field] end
+for _, holder in ipairs(holders) do
+  for field = 1, 4 do answer[#answer + 1] = holder[field] end
 end
 return answer

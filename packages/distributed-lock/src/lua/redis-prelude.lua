@@ -1,54 +1,75 @@
--- What every operation begins with. One lock is three keys of one slot:
+-- What every operation begins with. One lock is one hash, so that it moves, ends and is named in a call as a whole:
 --
--- KEYS[1]  msgpack { fence, holder, ... }, a holder being { owner, mode, permits, fence, untilUs, upgrade, leaseMs }:
---          mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false.
---          With one holder the values follow each other without arrays around them, with none only the fence is there:
---          the short ways of claim and release read and write those without a table.
--- KEYS[2]  sorted set: owners that wait, by their number in the queue
--- KEYS[3]  hash: owner -> msgpack { mode, permits, total, leaseMs, untilUs, inbox }
+-- s         msgpack fence, endHour: nobody has it;
+--           fence, endHour, owner, mode, permits, untilUs, leaseMs: one holder that has this fence, and no queue;
+--           or { fence, endHour, head, tail, holders }, a holder being { owner, mode, permits, fence, untilUs, upgrade,
+--           leaseMs }: mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false.
+--           The short ways of claim and release read and write the first two without a table.
+-- p<place>  the owner at a place of the queue, from head to tail; places of those that left are empty
+-- w<owner>  msgpack { mode, permits, total, leaseMs, untilUs, inbox, place } of one that waits
+--
+-- The hash ends with the hour endHour since 1970, a day after the last lease or later: so a claim seldom has to move it.
 --
 -- The rules are those of `LockTable` of @quorate/replicated-log. Without holders there is no queue. Time is the server's,
 -- in microseconds; doubles hold those exactly until the year 2255.
 
--- How long the last fence is kept after the last lease: it matters only while the server's clock is behind it.
-local FENCE_MS = 86400000
+local HOUR_US = 3600000000
+-- How long the last fence is kept after the last lease, at least: it matters only while the server's clock is behind it.
+local FENCE_US = 86400000000
+-- How much longer, at most, so that the end moves once in a while and not with every lease.
+local SLACK_HOURS = 24
 
+local lock = KEYS[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local stored = redis.call('GET', KEYS[1])
-local state = { 0 }
-if stored then
-  local fence, owner, mode, permits, own, untilUs, upgrade, leaseMs = cmsgpack.unpack(stored)
-  if not owner then
-    state = type(fence) == 'table' and fence or { fence }
-  else
-    state = { fence, { owner, mode, permits, own, untilUs, upgrade, leaseMs } }
+local fence, endHour, head, tail, holders = 0, 0, 1, 0, {}
+do
+  local stored = redis.call('HGET', lock, 's')
+  if stored then
+    local first, ends, owner, mode, permits, untilUs, leaseMs = cmsgpack.unpack(stored)
+    if type(first) == 'table' then
+      fence, endHour, head, tail, holders = unpack(first)
+    else
+      fence, endHour = first, ends
+      if owner then holders[1] = { owner, mode, permits, fence, untilUs, false, leaseMs } end
+    end
   end
 end
 local changed = false
 
+-- Has the hash end later than a time.
+local function outlast(us)
+  if endHour * HOUR_US < us then
+    endHour = math.ceil(us / HOUR_US) + SLACK_HOURS
+    changed = true
+  end
+end
+
 local function save()
   local last = now
-  for i = 2, #state do last = math.max(last, state[i][5]) end
+  for _, holder in ipairs(holders) do last = math.max(last, holder[5]) end
+  outlast(last + FENCE_US)
+  local sole = holders[1]
   local packed
-  if #state > 2 then
-    packed = cmsgpack.pack(state)
-  elseif #state == 2 then
-    packed = cmsgpack.pack(state[1], unpack(state[2]))
+  if head > tail and not sole then
+    packed = cmsgpack.pack(fence, endHour)
+  elseif head > tail and #holders == 1 and sole[4] == fence and not sole[6] then
+    packed = cmsgpack.pack(fence, endHour, sole[1], sole[2], sole[3], sole[5], sole[7])
   else
-    packed = cmsgpack.pack(state[1])
+    packed = cmsgpack.pack({ fence, endHour, head, tail, holders })
   end
-  redis.call('SET', KEYS[1], packed, 'PX', math.ceil((last - now) / 1000) + FENCE_MS)
+  redis.call('HSET', lock, 's', packed)
+  redis.call('PEXPIREAT', lock, string.format('%d', endHour * 3600000))
 end
 
 local function nextFence()
-  state[1] = math.max(state[1] + 1, now)
-  return state[1]
+  fence = math.max(fence + 1, now)
+  return fence
 end
 
 local function find(owner)
-  for i = 2, #state do
-    if state[i][1] == owner then return state[i], i end
+  for i, holder in ipairs(holders) do
+    if holder[1] == owner then return holder, i end
   end
 end
 
@@ -59,16 +80,15 @@ local function keep(holder, leaseMs)
 end
 
 local function upgradeWaits()
-  for i = 2, #state do
-    if state[i][6] then return true end
+  for _, holder in ipairs(holders) do
+    if holder[6] then return true end
   end
   return false
 end
 
 local function fits(mode, permits, total)
   local taken = 0
-  for i = 2, #state do
-    local holder = state[i]
+  for _, holder in ipairs(holders) do
     if holder[2] == 'e' or holder[2] ~= mode then return false end
     taken = taken + holder[3]
   end
@@ -76,56 +96,55 @@ local function fits(mode, permits, total)
 end
 
 local function grant(owner, mode, permits, leaseMs)
-  local fence = nextFence()
-  state[#state + 1] = { owner, mode, permits, fence, now + leaseMs * 1000, false, leaseMs }
+  holders[#holders + 1] = { owner, mode, permits, nextFence(), now + leaseMs * 1000, false, leaseMs }
   return fence
 end
 
-local function tell(inbox, owner, fence, leaseMs)
-  redis.call('PUBLISH', inbox, owner .. '\n' .. string.format('%.0f', fence) .. '\n' .. string.format('%.0f', leaseMs))
+local function tell(inbox, owner, granted, leaseMs)
+  redis.call('PUBLISH', inbox, owner .. '\n' .. string.format('%.0f', granted) .. '\n' .. string.format('%.0f', leaseMs))
 end
 
-local function leave(owner)
-  redis.call('ZREM', KEYS[2], owner)
-  redis.call('HDEL', KEYS[3], owner)
+local function waiterOf(owner)
+  local packed = redis.call('HGET', lock, 'w' .. owner)
+  return packed and cmsgpack.unpack(packed)
 end
 
--- The place of an owner in the queue, unless it has run out.
-local function place(owner)
-  local packed = redis.call('HGET', KEYS[3], owner)
-  local waiter = packed and cmsgpack.unpack(packed)
+-- A waiter that has not run out.
+local function alive(waiter)
   return waiter and waiter[5] > now and waiter
+end
+
+local function leave(owner, place)
+  redis.call('HDEL', lock, 'w' .. owner, 'p' .. place)
 end
 
 -- Grants to the upgrade or the first of the queue whatever it can have. Dead waiters go when they are the first.
 local function handOver()
-  local sole = state[2]
-  if #state == 2 and sole[6] then
+  local sole = holders[1]
+  if #holders == 1 and sole[6] then
     tell(sole[6], sole[1], nextFence(), sole[7])
-    sole[2], sole[4], sole[6] = 'e', state[1], false
+    sole[2], sole[4], sole[6] = 'e', fence, false
     keep(sole, sole[7])
     changed = true
   end
   if upgradeWaits() then return end
-  while true do
-    local first = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
-    if not first then return end
-    local waiter = place(first)
-    if waiter and not fits(waiter[1], waiter[2], waiter[3]) then return end
-    leave(first)
-    if waiter then
-      tell(waiter[6], first, grant(first, waiter[1], waiter[2], waiter[4]), waiter[4])
-      changed = true
+  while head <= tail do
+    local first = redis.call('HGET', lock, 'p' .. head)
+    if first then
+      local waiter = alive(waiterOf(first))
+      if waiter and not fits(waiter[1], waiter[2], waiter[3]) then return end
+      leave(first, head)
+      if waiter then tell(waiter[6], first, grant(first, waiter[1], waiter[2], waiter[4]), waiter[4]) end
     end
+    head = head + 1
+    changed = true
   end
 end
 
--- Lets go of the holders whose lease is over, and hands over what they had.
-if #state > 1 then
-  for i = #state, 2, -1 do
-    if state[i][5] <= now then
-      table.remove(state, i)
-      changed = true
-    end
+-- Lets go of the holders whose lease is over.
+for i = #holders, 1, -1 do
+  if holders[i][5] <= now then
+    table.remove(holders, i)
+    changed = true
   end
 end

@@ -1,11 +1,11 @@
 -- The short way of a release: by the only holder, with nobody waiting. If its lease is over nobody has noticed, so that
 -- nobody else had the lock either; who releases knows by the own clock whether it was in time.
 do
-  local stored = redis.call('GET', KEYS[1])
+  local stored = redis.call('HGET', KEYS[1], 's')
   if stored then
-    local fence, owner = cmsgpack.unpack(stored)
-    if owner == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then
-      redis.call('SET', KEYS[1], cmsgpack.pack(fence), 'PX', 86400000)
+    local fence, endHour, owner = cmsgpack.unpack(stored)
+    if owner == ARGV[1] then
+      redis.call('HSET', KEYS[1], 's', cmsgpack.pack(fence, endHour))
       return 1
     end
   end

@@ -2,11 +2,14 @@
 local own, at = find(ARGV[1])
 local had = own ~= nil
 if own then
-  table.remove(state, at)
+  table.remove(holders, at)
   changed = true
 else
-  had = place(ARGV[1]) and true or false
-  leave(ARGV[1])
+  local waiter = waiterOf(ARGV[1])
+  if waiter then
+    had = alive(waiter) and true or false
+    leave(ARGV[1], waiter[7])
+  end
 end
 handOver()
 if changed then save() end

@@ -20,6 +20,7 @@ export class Inbox {
   readonly #pauses;
   #users = 0;
   #subscriber: Redis | undefined;
+  #subscribed = false;
   #retry: Timer | undefined;
 
   private constructor(client: RedisClient, runtime: Runtime) {
@@ -40,26 +41,33 @@ export class Inbox {
     return inbox;
   }
 
-  leave(): void {
+  /** `user` joined and wants to hear no more. */
+  leave(user: object): void {
+    for (const [owner, watched] of this.#watches) if (watched.user === user) this.#watches.delete(owner);
     if (--this.#users > 0) return;
     Inbox.#open.delete(this.#client);
     this.#retry?.cancel();
     this.#subscriber?.disconnect();
     this.#subscriber = undefined;
+    this.#subscribed = false;
   }
 
-  /** From now on `watch` is told what is said to `owner`; grants only of a known lease. */
-  add(owner: string, watch: ClaimWatch, leaseMs: number | undefined): void {
-    this.#watches.set(owner, { watch, leaseMs });
+  /** Somebody is about to claim, and may wait: what is said to it can arrive before the answer. */
+  expect(owner: string, watched: Watched): void {
+    // Without a connection nothing is heard that could be for it; most processes never have one.
+    if (this.#subscriber !== undefined) this.#watches.set(owner, watched);
+  }
+
+  /** Somebody waits. If nothing was heard until now, it is told to ask again as soon as it is. */
+  listen(owner: string, watched: Watched): void {
+    const expected = this.#watches.has(owner);
+    this.#watches.set(owner, watched);
+    if (this.#subscriber === undefined && this.#retry === undefined && this.#users > 0) this.#connect();
+    else if (!expected && this.#subscribed) watched.watch.changed();
   }
 
   remove(owner: string): void {
-    this.#watches.delete(owner);
-  }
-
-  /** Somebody waits. If nothing was heard until now, all are told to ask again as soon as it is. */
-  listen(): void {
-    if (this.#subscriber === undefined && this.#retry === undefined && this.#users > 0) this.#connect();
+    if (this.#watches.size > 0) this.#watches.delete(owner);
   }
 
   #connect(): void {
@@ -82,6 +90,7 @@ export class Inbox {
     subscriber.once('end', () => {
       if (this.#subscriber !== subscriber) return;
       this.#subscriber = undefined;
+      this.#subscribed = false;
       this.#later();
     });
     subscriber
@@ -90,6 +99,7 @@ export class Inbox {
         () =>
           subscriber.subscribe(this.channel).then(() => {
             this.#pauses.reset();
+            this.#subscribed = this.#subscriber === subscriber;
             this.#askAgain();
           }),
         () => undefined,
@@ -126,8 +136,11 @@ export class Inbox {
   }
 }
 
-interface Watched {
+/** Who hears what is said to an owner. */
+export interface Watched {
+  readonly user: object;
   readonly watch: ClaimWatch;
+  /** The lease that it asked for; a grant is not believed where it is not known. */
   readonly leaseMs: number | undefined;
 }
 

@@ -3,7 +3,7 @@ import type { Runtime } from '@quorate/runtime';
 import type { Redis } from 'ioredis';
 import { bounded } from '../stop.js';
 import { addressOf, assertOpen, type ConnectionLosses, countLosses } from './client.js';
-import { lockKeys, runScript, type Script, scripts } from './scripts.js';
+import { lockKey, runScript, type Script, scripts } from './scripts.js';
 
 /** What one server says. */
 export type NodeAnswer = 'yes' | 'no';
@@ -24,42 +24,55 @@ export class RedlockNode {
     this.#losses = countLosses(client);
   }
 
-  async claim({ key, owner, mode, leaseMs }: ClaimRequest, timeoutMs: number): Promise<NodeAnswer> {
-    const args = [owner, mode === 'shared' ? 's' : 'e', 1, 1, leaseMs, ''];
-    return Number(await this.#run(scripts.claim, key, args, timeoutMs)) > 0 ? 'yes' : 'no';
+  claim({ key, owner, mode, leaseMs }: ClaimRequest, timeoutMs: number): Promise<NodeAnswer> {
+    const args = [owner, leaseMs, '', mode === 'shared' ? 's' : 'e'];
+    return this.#run(scripts.claim, key, args, timeoutMs, (answer) => (Number(answer) > 0 ? 'yes' : 'no'));
   }
 
-  async renew({ key, owner }: ClaimId, leaseMs: number, timeoutMs: number): Promise<NodeAnswer> {
-    return (await this.#run(scripts.renew, key, [owner, leaseMs], timeoutMs)) === 1 ? 'yes' : 'no';
+  renew({ key, owner }: ClaimId, leaseMs: number, timeoutMs: number): Promise<NodeAnswer> {
+    return this.#run(scripts.renew, key, [owner, leaseMs], timeoutMs, (answer) =>
+      answer === 1 ? 'yes' : 'no',
+    );
   }
 
-  async release({ key, owner }: ClaimId, timeoutMs: number): Promise<NodeAnswer> {
+  release({ key, owner }: ClaimId, timeoutMs: number): Promise<NodeAnswer> {
     const losses = this.#losses.count;
-    if ((await this.#run(scripts.release, key, [owner], timeoutMs)) === 1) return 'yes';
-    // The client repeats by itself what a lost connection left unanswered: this may be the second answer.
-    if (losses !== this.#losses.count) throw new Error('the connection was lost meanwhile');
-    return 'no';
+    return this.#run(scripts.release, key, [owner], timeoutMs, (answer) => {
+      if (answer === 1) return 'yes';
+      // The client repeats by itself what a lost connection left unanswered: this may be the second answer.
+      if (losses !== this.#losses.count) throw new Error('the connection was lost meanwhile');
+      return 'no';
+    });
   }
 
-  async holders(key: string, timeoutMs: number): Promise<{ owner: string; mode: LockMode }[]> {
-    const [, ...fields] = (await this.#run(scripts.inspect, key, [], timeoutMs)) as unknown[];
-    const holders: { owner: string; mode: LockMode }[] = [];
-    for (let at = 0; at < fields.length; at += 4)
-      holders.push({ owner: String(fields[at]), mode: fields[at + 1] === 's' ? 'shared' : 'exclusive' });
-    return holders;
+  holders(key: string, timeoutMs: number): Promise<{ owner: string; mode: LockMode }[]> {
+    return this.#run(scripts.inspect, key, [], timeoutMs, (answer) => {
+      const [, ...fields] = answer as unknown[];
+      const holders: { owner: string; mode: LockMode }[] = [];
+      for (let at = 0; at < fields.length; at += 4)
+        holders.push({ owner: String(fields[at]), mode: fields[at + 1] === 's' ? 'shared' : 'exclusive' });
+      return holders;
+    });
   }
 
   close(): void {
     this.#losses.stop();
   }
 
-  #run(script: Script, key: string, args: (string | number)[], timeoutMs: number): Promise<unknown> {
-    assertOpen(this.#client, key);
-    // What would wait for a connection is not sent: it would arrive when nobody wants it any more.
-    const { status } = this.#client;
-    if (status === 'reconnecting' || status === 'close') throw new Error('not connected');
-    return bounded(this.#runtime, timeoutMs, undefined, 'an answer', () =>
-      runScript(this.#client, script, lockKeys(this.#prefix, key), args),
-    );
+  /** Rejects with a failure, and when nothing can be sent. */
+  #run<T>(
+    script: Script,
+    key: string,
+    args: (string | number)[],
+    timeoutMs: number,
+    read: (answer: unknown) => T,
+  ): Promise<T> {
+    return bounded(this.#runtime, timeoutMs, undefined, 'an answer', () => {
+      assertOpen(this.#client, key);
+      // What would wait for a connection is not sent: it would arrive when nobody wants it any more.
+      const { status } = this.#client;
+      if (status === 'reconnecting' || status === 'close') throw new Error('not connected');
+      return runScript(this.#client, script, lockKey(this.#prefix, key), args, read);
+    });
   }
 }

@@ -27,30 +27,37 @@ export const scripts = Object.freeze({
   inspect: script('redis-inspect'),
 });
 
-/** The keys of a lock. Their hash tag is the lock's own, so that one node of a cluster has them all. */
-export type LockKeys = readonly [state: string, queue: string, waiters: string];
-
-/** Names the keys of a lock, whatever is in its name: `{` and `}` would make a hash tag of a part of it. */
-export function lockKeys(prefix: string, key: string): LockKeys {
-  const tag = UNSAFE.test(key) ? key.replaceAll(/[%{}]/g, encodeURIComponent) : key;
-  const state = `${prefix}{${tag}}`;
-  return [state, `${state}:queue`, `${state}:waiters`];
+/**
+ * Names the key of a lock, whatever is in its name. A cluster places it by the lock's name, which `{` or `}` in it would
+ * make a part of.
+ */
+export function lockKey(prefix: string, key: string): string {
+  return `${prefix}{${UNSAFE.test(key) ? key.replaceAll(/[%{}]/g, encodeURIComponent) : key}}`;
 }
 
 const UNSAFE = /[%{}]/;
 
-/** Runs a script, by its digest where the server knows it. */
-export function runScript(
+/** Runs a script, by its digest where the server knows it. Resolves with what `read` makes of the answer. */
+export function runScript<T>(
   client: RedisClient,
   { text, digest }: Script,
-  keys: LockKeys,
+  key: string,
   args: readonly (string | number)[],
-): Promise<unknown> {
-  gatherWrites(client);
-  return client.evalsha(digest, 3, ...keys, ...args).catch((error: unknown) => {
-    if (!isUnknownScript(error)) throw error;
-    return client.eval(text, 3, ...keys, ...args);
-  });
+  read: (answer: unknown) => T,
+): Promise<T> {
+  const gathering = gatheringOf(client);
+  gathering?.sending();
+  return client.evalsha(digest, 1, key, ...args).then(
+    (answer) => {
+      gathering?.answered();
+      return read(answer);
+    },
+    (error: unknown) => {
+      gathering?.answered();
+      if (!isUnknownScript(error)) throw error;
+      return client.eval(text, 1, key, ...args).then(read);
+    },
+  );
 }
 
 /**
@@ -60,15 +67,15 @@ export function runScript(
 export async function runScriptAndWait(
   client: RedisClient,
   { text, digest }: Script,
-  keys: LockKeys,
+  key: string,
   args: readonly (string | number)[],
   replicas: number,
   timeoutMs: number,
 ): Promise<readonly [answer: unknown, replicas: number]> {
   for (const known of [true, false]) {
     const pipeline = client.pipeline();
-    if (known) pipeline.evalsha(digest, 3, ...keys, ...args);
-    else pipeline.eval(text, 3, ...keys, ...args);
+    if (known) pipeline.evalsha(digest, 1, key, ...args);
+    else pipeline.eval(text, 1, key, ...args);
     const [first, second] = (await pipeline.wait(replicas, timeoutMs).exec()) ?? [];
     const error = first?.[0] ?? second?.[0];
     if (known && isUnknownScript(error)) continue;
@@ -83,40 +90,60 @@ const GATHERED = 16;
 
 const gatherings = new WeakMap<RedisClient, Gathering>();
 
-/**
- * Has what is sent in this turn of the event loop leave the process in few writes: a write costs more than everything
- * else that a client does for a command. Not in one, so that the server works on the first while others are made.
- */
-function gatherWrites(client: RedisClient): void {
-  // A cluster has a stream for each node, and a client that never connected has none.
-  const stream = 'stream' in client ? (client.stream as Redis['stream'] | undefined) : undefined;
-  if (stream === undefined) return;
+function gatheringOf(client: RedisClient): Gathering | undefined {
+  // A cluster has a stream for each node.
+  if (!('stream' in client)) return undefined;
   let gathering = gatherings.get(client);
   if (gathering === undefined) {
-    gathering = new Gathering();
+    gathering = new Gathering(client);
     gatherings.set(client, gathering);
   }
-  gathering.next(stream);
+  return gathering;
 }
 
-/** The commands of one client in this turn of the event loop. The first is written at once: often there is no other. */
+/**
+ * Has what is sent in one turn of the event loop leave the process in few writes: a write costs more than everything
+ * else that a client does for a command. Not in one, so that the server works on the first while others are made; and
+ * not where no answer is awaited, because then there are seldom others.
+ */
 class Gathering {
+  readonly #client: Redis;
   #corked: Redis['stream'] | undefined;
-  #count = 0;
-  readonly #end = (): void => {
-    this.#count = 0;
+  #unanswered = 0;
+  #inTurn = 0;
+  #turnEnds = false;
+  readonly #endTurn = (): void => {
+    this.#inTurn = 0;
+    this.#turnEnds = false;
     this.#uncork();
   };
 
-  next(stream: Redis['stream']): void {
-    const count = this.#count++;
-    if (count === 0) {
-      process.nextTick(this.#end);
-    } else if (count % GATHERED === 1 || this.#corked !== stream) {
+  constructor(client: Redis) {
+    this.#client = client;
+  }
+
+  sending(): void {
+    if (this.#unanswered++ === 0 && !this.#turnEnds) {
+      this.#inTurn = 1;
+      return;
+    }
+    if (!this.#turnEnds) {
+      this.#turnEnds = true;
+      process.nextTick(this.#endTurn);
+    }
+    const count = this.#inTurn++;
+    if (count === 0) return;
+    // A client that never connected has none.
+    const stream = this.#client.stream as Redis['stream'] | undefined;
+    if (count % GATHERED === 1 || this.#corked !== stream) {
       this.#uncork();
       this.#corked = stream;
-      stream.cork();
+      stream?.cork();
     }
+  }
+
+  answered(): void {
+    this.#unanswered--;
   }
 
   #uncork(): void {
