@@ -3,8 +3,8 @@
  * server costs, SET NX PX and a compare-and-delete by EVALSHA, without renewal, fence or queue. Between the two are the
  * scripts of `/redis` alone, by EVALSHA: what a fence and a queue cost whoever calls them.
  *
- * Acquire and release in sequence and on 64 keys at once; CPU of the subject's process for one pair; and the hand-over of one
- * lock to 32 waiters that hold it for 5 ms each. One private server, one run, each subject in a process of its own, all
+ * Acquire and release in sequence and on 64 keys at once; CPU of the subject's process for one pair; and the hand-over
+ * of one lock to 32 waiters that hold it for 5 ms each. One private server, one run, each subject in a process of its own, all
  * in each round; ratios are medians of the ratios within a round. `--quick` for a look.
  */
 import { isolated } from '@quorate/testing';
@@ -12,10 +12,9 @@ import { ask, endScripts, median, ratio, runScript } from '@quorate/testing/benc
 import type { Command, Described, HandOver, Rate } from './redis/subject.js';
 
 const quick = process.argv.includes('--quick');
-const ROUNDS = quick ? 3 : 9;
-const SEQUENTIAL = quick ? 400 : 1_200;
 const WIDE = 64;
-const PAIRS_WIDE = quick ? 3_000 : 8_000;
+const SEQUENTIAL = { width: 1, pairs: 1_200, rounds: quick ? 3 : 25 };
+const AT_ONCE = { width: WIDE, pairs: 8_000, rounds: quick ? 3 : 11 };
 const WAITERS = 32;
 const HOLD_MS = 5;
 
@@ -33,46 +32,40 @@ const subjects = await Promise.all(
   ),
 );
 
-const rates = new Map(subjects.map(({ name }) => [name, { one: [] as Rate[], wide: [] as Rate[] }]));
-for (let round = -1; round < ROUNDS; round++) {
-  for (let index = 0; index < subjects.length; index++) {
-    const subject = subjects[(index + round + 1) % subjects.length];
-    if (subject === undefined) continue;
-    // A service runs for long: what is compiled late is compiled before it counts.
-    const warming = round < 0;
-    const one = await tell<Rate>(subject.process, {
-      do: 'pairs',
-      total: warming ? 4 * SEQUENTIAL : SEQUENTIAL,
-      width: 1,
-    });
-    const wide = await tell<Rate>(subject.process, {
-      do: 'pairs',
-      total: warming ? 2 * PAIRS_WIDE : PAIRS_WIDE,
-      width: WIDE,
-    });
-    if (warming) continue;
-    rates.get(subject.name)?.one.push(one);
-    rates.get(subject.name)?.wide.push(wide);
+/**
+ * All subjects, one after the other in each round, so that what the machine does meanwhile meets all of them: a round
+ * takes about a second.
+ */
+async function measure({ width, pairs, rounds }: typeof SEQUENTIAL): Promise<readonly Rate[][]> {
+  const rates = subjects.map((): Rate[] => []);
+  for (let round = -1; round < rounds; round++) {
+    for (let turn = 0; turn < subjects.length; turn++) {
+      const index = (turn + round + 1) % subjects.length;
+      const subject = subjects[index];
+      if (subject === undefined) continue;
+      // A service runs for long: what is compiled late is compiled before it counts.
+      const total = round < 0 ? 4 * pairs : pairs;
+      const rate = await tell<Rate>(subject.process, { do: 'pairs', total, width });
+      if (round >= 0) rates[index]?.push(rate);
+    }
   }
+  return rates;
 }
 
-console.log(`acquire + release; median of ${String(ROUNDS)} rounds, ratio to raw`);
-const limit = rates.get(subjects[0]?.name ?? '');
-for (const [name, own] of rates) {
-  const rate = (all: readonly Rate[]): number[] => all.map(({ perSecond }) => perSecond);
-  const against = (mine: readonly Rate[], others: readonly Rate[] = []): string =>
-    ratio(rate(mine), rate(others)).toFixed(2);
-  const [one, wide] = [own.one, own.wide].map((all) =>
-    median(all.map(({ perSecond }) => perSecond)).toFixed(0),
-  );
-  const [cpuOne, cpuWide] = [own.one, own.wide].map((all) =>
-    median(all.map(({ cpuUs }) => cpuUs)).toFixed(0),
-  );
+const sequential = await measure(SEQUENTIAL);
+const atOnce = await measure(AT_ONCE);
+
+const show = (all: readonly Rate[][], index: number): string => {
+  const perSecond = (of: number): number[] => (all[of] ?? []).map((rate) => rate.perSecond);
+  const cpuUs = median((all[index] ?? []).map((rate) => rate.cpuUs));
+  const rate = median(perSecond(index)).toFixed(0).padStart(6);
+  return `${rate}/s ${ratio(perSecond(index), perSecond(0)).toFixed(2)} (${cpuUs.toFixed(0)} µs CPU)`;
+};
+console.log('acquire + release; median of the rounds, ratio to raw');
+for (const [index, { name }] of subjects.entries())
   console.log(
-    `${name.padEnd(28)} sequential ${String(one).padStart(6)}/s ${against(own.one, limit?.one)} (${String(cpuOne)} µs CPU)   ` +
-      `64 keys ${String(wide).padStart(6)}/s ${against(own.wide, limit?.wide)} (${String(cpuWide)} µs CPU)`,
+    `${name.padEnd(28)} sequential ${show(sequential, index)}   ${String(WIDE)} keys ${show(atOnce, index)}`,
   );
-}
 
 console.log(
   `\nhand-over to ${String(WAITERS)} waiters of ${String(HOLD_MS)} ms; ideal ${String(WAITERS * HOLD_MS)} ms`,

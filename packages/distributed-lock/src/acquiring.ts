@@ -22,7 +22,7 @@ import {
 } from './errors.js';
 import { type BackendFailedEvent, lockEvents } from './events.js';
 import type { Settings } from './options.js';
-import { bounded, Stop, type StopListener } from './stop.js';
+import { bounded, type Caller, Stop, type StopListener } from './stop.js';
 
 /** What all locks of one `createLocks` share. */
 export interface Shared {
@@ -198,7 +198,7 @@ class BoundedClaim implements ClaimCall {
 }
 
 /** Waits until the request is granted. */
-export class Acquisition implements StopListener {
+export class Acquisition implements StopListener, Caller<ConvertResult> {
   readonly #shared: Shared;
   readonly #request: ClaimRequest;
   readonly #bell: Bell;
@@ -365,18 +365,19 @@ export class Acquisition implements StopListener {
       outer,
       'claim',
       (stop) => this.#made(new BoundedClaim(stop, waitMs, this.#bell)),
-      this.#givenUp,
+      this,
     );
   }
 
-  readonly #givenUp = (made: Promise<ConvertResult>): void => {
+  /** A call got no answer in time, and may still have its effect. */
+  onGivenUp(made: Promise<ConvertResult>): void {
     const under = (this.#under ??= new Set());
     under.add(made);
     const done = (): void => {
       under.delete(made);
     };
     made.then(done, done);
-  };
+  }
 
   #made(call: ClaimCall): Promise<ConvertResult> {
     const { backend } = this.#shared;

@@ -107,7 +107,7 @@ export class HeldLeases {
 export class HeldLease implements ReadWriteLease {
   readonly #shared: Shared;
   readonly #bell: Bell;
-  readonly #lost = new Stop();
+  #lost: Stop | undefined;
   /** Owned by {@link HeldLeases}. */
   place = 0;
   readonly #among: HeldLeases;
@@ -122,8 +122,8 @@ export class HeldLease implements ReadWriteLease {
   #released: Promise<ReleaseResult> | undefined;
   /** Conversions follow each other. */
   #tail: Promise<unknown> | undefined;
-  /** Stops when it is lost or released. */
-  readonly #over = new Stop();
+  /** Stops when it is lost or released; made for whoever waits on that. */
+  #over: Stop | undefined;
 
   /** It is among those that are held until it was released. */
   constructor(shared: Shared, request: ClaimRequest, bell: Bell, granted: Granted, among: HeldLeases) {
@@ -166,7 +166,7 @@ export class HeldLease implements ReadWriteLease {
   }
 
   get signal(): AbortSignal {
-    return this.#lost.signal;
+    return (this.#lost ??= new Stop()).signal;
   }
 
   get held(): boolean {
@@ -227,7 +227,7 @@ export class HeldLease implements ReadWriteLease {
 
   /** Ends it on `close()`. */
   async shut(): Promise<void> {
-    if (this.#released === undefined) this.#lost.stop(new LockClosedError(this.key));
+    if (this.#released === undefined) (this.#lost ??= new Stop()).stop(new LockClosedError(this.key));
     await this[Symbol.asyncDispose]();
   }
 
@@ -276,7 +276,7 @@ export class HeldLease implements ReadWriteLease {
     const acquisition = new Acquisition(this.#shared, wanted, this.#bell, true);
     let granted: Granted | undefined;
     try {
-      granted = await acquisition.run(waitMs, signal, () => this.#revert(), this.#over);
+      granted = await acquisition.run(waitMs, signal, () => this.#revert(), this.#whileHeld());
       if (granted === undefined) throw new LockTimeoutError(this.key, waitMs);
       this.#request = { ...this.#request, mode };
       this.#fence = granted.fence;
@@ -296,7 +296,7 @@ export class HeldLease implements ReadWriteLease {
     const { backend, settings } = this.#shared;
     const { leaseMs } = this.#request;
     try {
-      await bounded(settings.runtime, callLimitMs(leaseMs), this.#over, 'claim', async ({ signal }) =>
+      await bounded(settings.runtime, callLimitMs(leaseMs), this.#whileHeld(), 'claim', async ({ signal }) =>
         backend.convert?.({ ...this.#request, wait: false }, { signal, waitMs: 0, watch: this.#bell }),
       );
     } catch (error) {
@@ -304,12 +304,16 @@ export class HeldLease implements ReadWriteLease {
     }
   }
 
+  #whileHeld(): Stop {
+    return (this.#over ??= new Stop());
+  }
+
   /** Asks once. Rejects when the backend fails; a loss only shows. */
   async #renew(): Promise<void> {
     const { backend, settings } = this.#shared;
     const { leaseMs } = this.#request;
     const sentAtMs = settings.runtime.monotonic();
-    const result = await bounded(settings.runtime, callLimitMs(leaseMs), this.#over, 'renew', (stop) =>
+    const result = await bounded(settings.runtime, callLimitMs(leaseMs), this.#whileHeld(), 'renew', (stop) =>
       backend.renew(this, leaseMs, stop),
     );
     if (this.#ended !== undefined) return;
@@ -374,12 +378,12 @@ export class HeldLease implements ReadWriteLease {
     const { lost } = lockEvents;
     if (lost.active)
       lost.publish({ backend: this.#shared.backend.name, key: this.key, owner: this.owner, reason, cause });
-    this.#lost.stop(this.#lossError());
+    (this.#lost ??= new Stop()).stop(this.#lossError());
   }
 
   #end(reason: LossReason): void {
     this.#ended ??= reason;
-    if (!this.#over.stopped) this.#over.stop(OVER);
+    this.#over?.stop(OVER);
     this.#bell.onLost = undefined;
     this.#timer?.cancel();
   }

@@ -94,6 +94,19 @@ interface Kind {
 const MUTEX: Kind = { mode: 'exclusive', permits: 1, total: 1 };
 const READ: Kind = { mode: 'shared', permits: 1, total: 1 };
 
+/** What is asked for. A class, because a literal of so many fields takes several times as long to make. */
+class Claim implements ClaimRequest {
+  constructor(
+    readonly key: string,
+    readonly owner: string,
+    readonly mode: LockMode,
+    readonly permits: number,
+    readonly total: number,
+    readonly leaseMs: number,
+    readonly wait: boolean,
+  ) {}
+}
+
 /** Locks over a backend, which they own and close. */
 export function createLocks(backend: LockBackend, options: LocksOptions = {}): Locks {
   return new LocksOverBackend(backend, options);
@@ -249,9 +262,7 @@ class LocksOverBackend implements Locks {
     const { waitMs, signal, fair, leaseMs } = acquireOptions(backend, settings, options);
     if (closing.stopped) throw new LockClosedError(key);
     const owner = `${this.#owners}${String(++this.#claims)}`;
-    const { mode, permits, total } = kind;
-    const wait = fair && waitMs > 0;
-    const request: ClaimRequest = { key, owner, mode, permits, total, leaseMs, wait };
+    const request = new Claim(key, owner, kind.mode, kind.permits, kind.total, leaseMs, fair && waitMs > 0);
     const bell = new Bell();
     const acquisition = new Acquisition(this.#shared, request, bell);
     const granted = await acquisition.run(waitMs, signal, () =>

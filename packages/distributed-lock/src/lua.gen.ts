@@ -3,27 +3,27 @@ export const lua = {
   'redis-claim-free': `-- The short way of a claim: nobody has the lock, so nobody waits either. What else there is needs the rest.
 do
   local stored = redis.call('HGET', KEYS[1], 's')
-  local last, endHour, holder = 0, 0, nil
-  if stored then last, endHour, holder = cmsgpack.unpack(stored) end
-  if not holder and type(last) == 'number' then
+  local kind, fence, endHour = 1, 0, 0
+  if stored then kind, fence, endHour = struct.unpack('<BdI4', stored) end
+  if kind == 1 then
     local clock = redis.call('TIME')
     local now = clock[1] * 1000000 + clock[2]
+    fence = math.max(fence + 1, now)
     local leaseMs = tonumber(ARGV[2])
     local untilUs = now + leaseMs * 1000
-    local fence = math.max(last + 1, now)
     local ends = untilUs + 86400000000 > endHour * 3600000000
     if ends then endHour = math.ceil((untilUs + 86400000000) / 3600000000) + 24 end
     redis.call(
       'HSET', KEYS[1], 's',
-      cmsgpack.pack(fence, endHour, ARGV[1], ARGV[4], tonumber(ARGV[5] or 1), untilUs, leaseMs)
+      struct.pack('<BdI4dddc1', 2, fence, endHour, untilUs, leaseMs, tonumber(ARGV[5] or 1), ARGV[4] or 'e') .. ARGV[1]
     )
     if ends then redis.call('PEXPIREAT', KEYS[1], string.format('%d', endHour * 3600000)) end
     return fence
   end
 end`,
-  'redis-claim': `-- ARGV: owner, leaseMs, inbox ('': does not wait), mode; of a semaphore also permits, total
+  'redis-claim': `-- ARGV: owner, leaseMs, inbox (none or '': does not wait), mode (none: e), of a semaphore permits and total
 -- Returns the fence of the grant, 0 for busy, -1 for waiting.
-local owner, leaseMs, inbox, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local owner, leaseMs, inbox, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3] or '', ARGV[4] or 'e'
 local permits, total = tonumber(ARGV[5] or 1), tonumber(ARGV[6] or 1)
 
 local free = #holders == 0 and not changed
@@ -115,11 +115,12 @@ end
 return answer`,
   'redis-prelude': `-- What every operation begins with. One lock is one hash, so that it moves, ends and is named in a call as a whole:
 --
--- s         msgpack fence, endHour: nobody has it;
---           fence, endHour, owner, mode, permits, untilUs, leaseMs: one holder that has this fence, and no queue;
---           or { fence, endHour, head, tail, holders }, a holder being { owner, mode, permits, fence, untilUs, upgrade,
---           leaseMs }: mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false.
---           The short ways of claim and release read and write the first two without a table.
+-- s         what is stored of its state, by its first byte:
+--           1  fence, endHour: nobody has it
+--           2  fence, endHour, untilUs, leaseMs, permits, mode, owner: one holder that has this fence, and no queue
+--              otherwise msgpack { fence, endHour, head, tail, holders }, a holder being { owner, mode, permits, fence,
+--              untilUs, upgrade, leaseMs }: upgrade is the inbox of one that waits to become exclusive, or false
+--           mode is e, s or p. The short ways of claim and release read and write the first two without a table.
 -- p<place>  the owner at a place of the queue, from head to tail; places of those that left are empty
 -- w<owner>  msgpack { mode, permits, total, leaseMs, untilUs, inbox, place } of one that waits
 --
@@ -140,13 +141,14 @@ local now = clock[1] * 1000000 + clock[2]
 local fence, endHour, head, tail, holders = 0, 0, 1, 0, {}
 do
   local stored = redis.call('HGET', lock, 's')
-  if stored then
-    local first, ends, owner, mode, permits, untilUs, leaseMs = cmsgpack.unpack(stored)
-    if type(first) == 'table' then
-      fence, endHour, head, tail, holders = unpack(first)
-    else
-      fence, endHour = first, ends
-      if owner then holders[1] = { owner, mode, permits, fence, untilUs, false, leaseMs } end
+  local kind = stored and string.byte(stored)
+  if kind and kind > 2 then
+    fence, endHour, head, tail, holders = unpack(cmsgpack.unpack(stored))
+  elseif kind then
+    kind, fence, endHour = struct.unpack('<BdI4', stored)
+    if kind == 2 then
+      local untilUs, leaseMs, permits, mode = struct.unpack('<dddc1', stored, 14)
+      holders[1] = { string.sub(stored, 39), mode, permits, fence, untilUs, false, leaseMs }
     end
   end
 end
@@ -167,9 +169,9 @@ local function save()
   local sole = holders[1]
   local packed
   if head > tail and not sole then
-    packed = cmsgpack.pack(fence, endHour)
+    packed = struct.pack('<BdI4', 1, fence, endHour)
   elseif head > tail and #holders == 1 and sole[4] == fence and not sole[6] then
-    packed = cmsgpack.pack(fence, endHour, sole[1], sole[2], sole[3], sole[5], sole[7])
+    packed = struct.pack('<BdI4dddc1', 2, fence, endHour, sole[5], sole[7], sole[3], sole[2]) .. sole[1]
   else
     packed = cmsgpack.pack({ fence, endHour, head, tail, holders })
   end
@@ -267,12 +269,9 @@ end`,
 -- nobody else had the lock either; who releases knows by the own clock whether it was in time.
 do
   local stored = redis.call('HGET', KEYS[1], 's')
-  if stored then
-    local fence, endHour, owner = cmsgpack.unpack(stored)
-    if owner == ARGV[1] then
-      redis.call('HSET', KEYS[1], 's', cmsgpack.pack(fence, endHour))
-      return 1
-    end
+  if stored and string.byte(stored) == 2 and string.sub(stored, 39) == ARGV[1] then
+    redis.call('HSET', KEYS[1], 's', '\\001' .. string.sub(stored, 2, 13))
+    return 1
   end
 end`,
   'redis-release': `-- ARGV: owner. Returns 1 if it had the lock or a place until now, else 0.

@@ -1,5 +1,5 @@
 import { LockBackendError, LockClosedError } from '@quorate/distributed-lock';
-import { deadline, type Runtime } from '@quorate/runtime';
+import { deadline, DeadlineError, type Runtime, type Timer } from '@quorate/runtime';
 import type { SqlConnection, SqlDatabase } from '@quorate/sql';
 import { bounded, Stop } from './stop.js';
 
@@ -59,6 +59,9 @@ export class PinnedSession {
   #pending: Pending[] = [];
   #running = false;
   #closed = false;
+  /** When the statement under way was sent. */
+  #sentAtMs: number | undefined;
+  #timer: Timer | undefined;
 
   constructor(
     db: SqlDatabase,
@@ -87,6 +90,7 @@ export class PinnedSession {
   /** Gives the connection back, or ends it where something is still held. */
   async close(clean: boolean): Promise<void> {
     this.#closed = true;
+    this.#timer?.cancel();
     const open = this.#open;
     this.#open = undefined;
     if (open === undefined) return;
@@ -114,27 +118,41 @@ export class PinnedSession {
   }
 
   async #perform(taken: readonly Pending[]): Promise<void> {
-    // Any statement shows that the session lives.
-    const sent = taken.filter(({ operation }) => operation.kind !== 'ping');
-    const operations: readonly SessionOperation[] =
-      sent.length > 0 ? sent.map(({ operation }) => operation) : [{ kind: 'ping', id: '' }];
+    const operations = operationsOf(taken);
     const open = (this.#open ??= this.#pin());
     try {
-      const connection = await open.ready;
-      const results = await bounded(this.#runtime, UNANSWERED_MS, open.lost, 'the session', () =>
+      const connection = open.connection ?? (await open.ready);
+      this.#watch();
+      const results = await bounded(this.#runtime, Number.POSITIVE_INFINITY, open.lost, 'the session', () =>
         this.#dialect.perform(connection, this.#token, operations),
       );
+      this.#sentAtMs = undefined;
       if (results.length !== operations.length || results.includes(undefined)) throw pooledError();
       let at = 0;
       for (const { operation, resolve } of taken)
         resolve(operation.kind === 'ping' ? 1 : (results[at++] ?? 0));
     } catch (error) {
+      this.#sentAtMs = undefined;
       // A session lock outlives the statement that failed after it was taken: only the end of the session is sure.
       open.end(error);
       this.#lose(open, error);
       for (const { reject } of taken) reject(error);
     }
   }
+
+  /** Gives the session up when a statement is not answered. One timer for all of them: most are answered at once. */
+  #watch(): void {
+    this.#sentAtMs = this.#runtime.monotonic();
+    this.#timer ??= this.#runtime.setTimer(UNANSWERED_MS, this.#look);
+  }
+
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    if (this.#sentAtMs === undefined) return;
+    const leftMs = this.#sentAtMs + UNANSWERED_MS - this.#runtime.monotonic();
+    if (leftMs > 0) this.#timer = this.#runtime.setTimer(leftMs, this.#look);
+    else this.#open?.lost.stop(new DeadlineError(UNANSWERED_MS, 'the session'));
+  };
 
   #pin(): Open {
     const ready = once<SqlConnection>();
@@ -150,6 +168,7 @@ export class PinnedSession {
       .session(
         async (connection) => {
           await this.#mark(connection);
+          open.connection = connection;
           ready.resolve(connection);
           await ended.promise;
         },
@@ -157,6 +176,7 @@ export class PinnedSession {
       )
       .catch(fail);
     const open: Open = {
+      connection: undefined,
       ready: ready.promise,
       lost,
       over,
@@ -214,8 +234,18 @@ export class PinnedSession {
   }
 }
 
+/** What has to be sent: any statement shows that the session lives, so that pings go only where nothing else does. */
+function operationsOf(taken: readonly Pending[]): readonly SessionOperation[] {
+  const [first] = taken;
+  if (first === undefined || taken.length === 1) return taken.map(({ operation }) => operation);
+  const sent = taken.filter(({ operation }) => operation.kind !== 'ping');
+  return (sent.length > 0 ? sent : [first]).map(({ operation }) => operation);
+}
+
 /** A session in use. */
 interface Open {
+  /** Once it is ready. */
+  connection: SqlConnection | undefined;
   readonly ready: Promise<SqlConnection>;
   /** Stops when it is lost. */
   readonly lost: Stop;

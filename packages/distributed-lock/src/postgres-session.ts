@@ -1,5 +1,5 @@
 import type { LockBackend, LockCapabilities } from '@quorate/distributed-lock';
-import { type SqlConnection, type SqlDatabase, toSafeInteger } from '@quorate/sql';
+import { type SqlDatabase, type SqlResult, toSafeInteger } from '@quorate/sql';
 import { advisoryId } from './core/advisory-id.js';
 import type { SessionDialect } from './pinned-session.js';
 import { SessionLocks, type SessionLocksOptions } from './session-locks.js';
@@ -32,6 +32,7 @@ const STATEMENTS = {
 };
 const prepared = (kind: string): string => `quorate_lock_${kind}`;
 const UNKNOWN_STATEMENT = '26000';
+const INTEGER = /^-?\d+$/;
 
 const session: SessionDialect = {
   async mark(connection, token) {
@@ -56,12 +57,14 @@ const session: SessionDialect = {
   async unprepare(connection) {
     for (const kind of Object.keys(STATEMENTS)) await connection.query(`deallocate ${prepared(kind)}`);
   },
-  async perform(connection, token, operations) {
+  perform(connection, token, operations) {
     const [only] = operations;
     if (only !== undefined && operations.length === 1 && only.kind in STATEMENTS) {
-      // Two integers and a token of our own: EXECUTE takes no parameters.
-      const text = `execute ${prepared(only.kind)}(${BigInt(only.id).toString()}, '${token}')`;
-      return results(connection, text, []).catch((error: unknown) => {
+      const id = only.id || '0';
+      // An integer and a token of our own: EXECUTE takes no parameters.
+      if (!INTEGER.test(id)) throw new TypeError(`unreachable: the id ${id} is ours`);
+      const text = `execute ${prepared(only.kind)}(${id}, '${token}')`;
+      return connection.query<Result>(text).then(numbers, (error: unknown) => {
         // It is not the session that it was prepared on.
         if ((error as { readonly code?: unknown }).code === UNKNOWN_STATEMENT) return [undefined];
         throw error;
@@ -69,16 +72,15 @@ const session: SessionDialect = {
     }
     const kinds = operations.map(({ kind }) => kind);
     const ids = operations.map(({ id }) => id || '0');
-    return results(connection, sql['session-batch.postgres'], [kinds, ids, token]);
+    return connection.query<Result>(sql['session-batch.postgres'], [kinds, ids, token]).then(numbers);
   },
 };
 
-async function results(
-  connection: SqlConnection,
-  text: string,
-  values: readonly unknown[],
-): Promise<(number | undefined)[]> {
-  const { rows } = await connection.query<{ result: unknown }>(text, values);
+interface Result {
+  readonly result: unknown;
+}
+
+function numbers({ rows }: SqlResult<Result>): (number | undefined)[] {
   return rows.map(({ result }) => (result === null ? undefined : toSafeInteger(result)));
 }
 

@@ -118,10 +118,10 @@ class RedisBackend implements LockBackend {
   claim(request: ClaimRequest, call: ClaimCall): Promise<ClaimResult> {
     const { key, owner, mode, permits, total, leaseMs, wait } = request;
     const inbox = wait ? this.#expect(request, call) : '';
-    const args =
-      mode === 'permits'
-        ? [owner, leaseMs, inbox, LETTERS[mode], permits, total]
-        : [owner, leaseMs, inbox, LETTERS[mode]];
+    // The fewer there are the better: an argument costs more on its way than it does in the script.
+    const args: (string | number)[] = [owner, leaseMs, inbox];
+    if (mode !== 'exclusive') args.push(LETTERS[mode]);
+    if (mode === 'permits') args.push(permits, total);
     return this.#write(
       scripts.claim,
       key,
@@ -229,7 +229,7 @@ class RedisBackend implements LockBackend {
 
   /** The channel on which the server says what becomes of a claim that waits. */
   #expect(request: ClaimRequest, { watch }: ClaimCall): string {
-    this.#inbox.expect(request.owner, this.#watched(request, watch));
+    if (this.#inbox.open) this.#inbox.expect(request.owner, this.#watched(request, watch));
     return this.#inbox.channel;
   }
 

@@ -13,7 +13,7 @@ import { LockClosedError } from '@quorate/distributed-lock';
 import { randomId, type Runtime, systemRuntime } from '@quorate/runtime';
 import type { Dialect, SqlDatabase } from '@quorate/sql';
 import { asSqlLockError, databaseOption } from './lock-sql.js';
-import { PinnedSession, type SessionDialect } from './pinned-session.js';
+import { PinnedSession, type SessionDialect, type SessionOperation } from './pinned-session.js';
 
 /** What session locks take. */
 export interface SessionLocksOptions {
@@ -31,14 +31,24 @@ export interface SessionLockKind {
   lockId(key: string): string;
 }
 
+/** So many keys are remembered before those that nobody has are forgotten. */
+const MIN_SWEEP = 1_000;
+
+const PING: SessionOperation = { kind: 'ping', id: '' };
+
 /** A claim that has its lock, or is about to. */
 interface Entry extends ClaimId {
-  readonly id: string;
   readonly shared: boolean;
   watch: ClaimWatch;
   /** The fence, or `undefined` if it was refused. */
   readonly claiming: Promise<number | undefined>;
   releasing: Promise<ReleaseResult> | undefined;
+}
+
+/** What the server knows by one id, whatever keys have it. */
+interface Place {
+  readonly id: string;
+  readonly entries: Entry[];
 }
 
 /**
@@ -50,8 +60,10 @@ export class SessionLocks implements LockBackend {
   readonly capabilities: LockCapabilities;
   readonly #kind: SessionLockKind;
   readonly #session: PinnedSession;
-  readonly #entries = new Map<string, Entry>();
-  readonly #byId = new Map<string, Set<Entry>>();
+  /** By the key. Those that nobody has stay for a while: making an id takes longer than all else that is done here. */
+  readonly #places = new Map<string, Place>();
+  readonly #byId = new Map<string, Place>();
+  #sweepAt = MIN_SWEEP;
   #closed = false;
 
   constructor(db: SqlDatabase, kind: SessionLockKind, options: SessionLocksOptions) {
@@ -67,97 +79,108 @@ export class SessionLocks implements LockBackend {
 
   async claim({ key, owner, mode, leaseMs }: ClaimRequest, { watch }: ClaimCall): Promise<ClaimResult> {
     this.#assertOpen(key);
-    const known = this.#entries.get(name({ key, owner }));
-    if (known !== undefined && known.releasing === undefined) {
-      known.watch = watch;
-      await known.claiming;
-      await this.#ask(key, { kind: 'ping', id: '' });
+    const place = this.#placeOf(key);
+    let entry = find(place, key, owner);
+    if (entry !== undefined && entry.releasing === undefined) {
+      entry.watch = watch;
+      await entry.claiming;
+      await this.#ask(key, PING);
+      entry = find(place, key, owner);
     }
-    const entry =
-      this.#entries.get(name({ key, owner })) ?? this.#begin({ key, owner }, mode === 'shared', watch);
+    entry ??= this.#begin(place, key, owner, mode === 'shared', watch);
     const fence = await entry?.claiming;
     if (fence === undefined) return { state: 'busy' };
     const { fencing } = this.capabilities;
     return { state: 'granted', fence: fencing === 'none' ? undefined : fence, validMs: leaseMs };
   }
 
-  async renew(claim: ClaimId, leaseMs: number): Promise<RenewResult> {
-    this.#assertOpen(claim.key);
-    const entry = this.#entries.get(name(claim));
+  async renew({ key, owner }: ClaimId, leaseMs: number): Promise<RenewResult> {
+    this.#assertOpen(key);
+    const place = this.#placeOf(key);
+    const entry = find(place, key, owner);
     if (entry === undefined) return { state: 'lost' };
-    await this.#ask(claim.key, { kind: 'ping', id: '' });
-    return this.#entries.get(name(claim)) === entry ? { state: 'held', validMs: leaseMs } : { state: 'lost' };
+    await this.#ask(key, PING);
+    return find(place, key, owner) === entry ? { state: 'held', validMs: leaseMs } : { state: 'lost' };
   }
 
-  release(claim: ClaimId): Promise<ReleaseResult> {
-    this.#assertOpen(claim.key);
-    const entry = this.#entries.get(name(claim));
+  release({ key, owner }: ClaimId): Promise<ReleaseResult> {
+    this.#assertOpen(key);
+    const place = this.#placeOf(key);
+    const entry = find(place, key, owner);
     if (entry === undefined) return Promise.resolve('lost');
-    return (entry.releasing ??= this.#release(entry));
+    return (entry.releasing ??= this.#release(place, entry));
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    const clean = this.#entries.size === 0;
-    this.#entries.clear();
-    this.#byId.clear();
-    await this.#session.close(clean);
+    await this.#session.close(this.#takeAll().length === 0);
   }
 
-  #begin(claim: ClaimId, shared: boolean, watch: ClaimWatch): Entry | undefined {
-    const id = this.#kind.lockId(claim.key);
-    const beside = this.#byId.get(id) ?? new Set<Entry>();
-    for (const other of beside) if (!shared || !other.shared) return undefined;
-    const claiming = this.#ask(claim.key, { kind: shared ? 'lock-shared' : 'lock', id }).then(
+  #begin(place: Place, key: string, owner: string, shared: boolean, watch: ClaimWatch): Entry | undefined {
+    const { id, entries } = place;
+    if (entries.some((other) => !shared || !other.shared)) return undefined;
+    const claiming = this.#session.run({ kind: shared ? 'lock-shared' : 'lock', id }).then(
       (result) => {
         if (result > 0) return result;
-        this.#forget(entry);
+        forget(place, entry);
         return undefined;
       },
       (error: unknown) => {
-        this.#forget(entry);
-        throw error;
+        forget(place, entry);
+        throw asSqlLockError(key, 0, error);
       },
     );
-    const entry: Entry = { ...claim, id, shared, watch, claiming, releasing: undefined };
-    beside.add(entry);
-    this.#byId.set(id, beside);
-    this.#entries.set(name(claim), entry);
+    const entry: Entry = { key, owner, shared, watch, claiming, releasing: undefined };
+    entries.push(entry);
     return entry;
   }
 
-  async #release(entry: Entry): Promise<ReleaseResult> {
+  async #release(place: Place, entry: Entry): Promise<ReleaseResult> {
     if ((await entry.claiming.catch(() => undefined)) === undefined) return 'lost';
-    if (this.#entries.get(name(entry)) !== entry) return 'lost';
+    if (!place.entries.includes(entry)) return 'lost';
     const kind = entry.shared ? 'unlock-shared' : 'unlock';
     try {
-      const result = await this.#ask(entry.key, { kind, id: entry.id });
+      const result = await this.#ask(entry.key, { kind, id: place.id });
       return result > 0 ? 'released' : 'lost';
     } finally {
       // When that failed, the session is gone, and the lock with it.
-      this.#forget(entry);
+      forget(place, entry);
     }
   }
 
-  async #ask(key: string, operation: Parameters<PinnedSession['run']>[0]): Promise<number> {
-    try {
-      return await this.#session.run(operation);
-    } catch (error) {
+  #ask(key: string, operation: SessionOperation): Promise<number> {
+    return this.#session.run(operation).catch((error: unknown) => {
       throw asSqlLockError(key, 0, error);
-    }
+    });
   }
 
-  #forget(entry: Entry): void {
-    if (this.#entries.get(name(entry)) === entry) this.#entries.delete(name(entry));
-    const beside = this.#byId.get(entry.id);
-    if (beside?.delete(entry) === true && beside.size === 0) this.#byId.delete(entry.id);
+  #placeOf(key: string): Place {
+    const known = this.#places.get(key);
+    if (known !== undefined) return known;
+    if (this.#places.size >= this.#sweepAt) this.#sweep();
+    const id = this.#kind.lockId(key);
+    const place = this.#byId.get(id) ?? { id, entries: [] };
+    this.#places.set(key, place);
+    this.#byId.set(id, place);
+    return place;
+  }
+
+  #sweep(): void {
+    for (const [key, { id, entries }] of this.#places) {
+      if (entries.length > 0) continue;
+      this.#places.delete(key);
+      this.#byId.delete(id);
+    }
+    this.#sweepAt = Math.max(MIN_SWEEP, 2 * this.#places.size);
+  }
+
+  /** All entries, which are none any more. */
+  #takeAll(): Entry[] {
+    return [...this.#byId.values()].flatMap(({ entries }) => entries.splice(0));
   }
 
   #lose(cause: unknown): void {
-    const lost = [...this.#entries.values()];
-    this.#entries.clear();
-    this.#byId.clear();
-    for (const { watch } of lost) watch.lost(cause);
+    for (const { watch } of this.#takeAll()) watch.lost(cause);
   }
 
   #assertOpen(key: string): void {
@@ -165,6 +188,11 @@ export class SessionLocks implements LockBackend {
   }
 }
 
-function name({ key, owner }: ClaimId): string {
-  return `${owner}\0${key}`;
+function find({ entries }: Place, key: string, owner: string): Entry | undefined {
+  return entries.find((entry) => entry.owner === owner && entry.key === key);
+}
+
+function forget({ entries }: Place, entry: Entry): void {
+  const at = entries.indexOf(entry);
+  if (at >= 0) entries.splice(at, 1);
 }

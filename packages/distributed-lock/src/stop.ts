@@ -60,9 +60,14 @@ export interface StopListener {
   onStop(reason: Error): void;
 }
 
+/** Who made a call. */
+export interface Caller<T> {
+  onGivenUp(made: Promise<T>): void;
+}
+
 /**
  * One call, given up after `limitMs` with `DeadlineError`, or when `outer` stops, with its reason. The stop that `make`
- * gets says so to whoever makes the call; what it comes to afterwards is ignored. `givenUp` gets a call that is still
+ * gets says so to whoever makes the call; what it comes to afterwards is ignored. `caller` is told of a call that is still
  * under way then.
  */
 export function bounded<T>(
@@ -71,14 +76,14 @@ export function bounded<T>(
   outer: Stop | undefined,
   what: string,
   make: (stop: Stop) => Promise<T>,
-  givenUp?: (made: Promise<T>) => void,
+  caller?: Caller<T>,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     if (outer?.stopped === true) {
       reject(outer.reason);
       return;
     }
-    const call = new BoundedCall(outer, resolve, reject, givenUp);
+    const call = new BoundedCall(outer, resolve, reject, caller);
     // What is sent first is answered first: the rest is done while it is under way.
     call.begin(make);
     if (limitMs !== Number.POSITIVE_INFINITY)
@@ -95,7 +100,7 @@ class BoundedCall<T> extends Stop implements StopListener {
     readonly outer: Stop | undefined,
     readonly resolve: (value: T) => void,
     readonly reject: (reason: unknown) => void,
-    readonly givenUp: ((made: Promise<T>) => void) | undefined,
+    readonly caller: Caller<T> | undefined,
   ) {
     super();
   }
@@ -109,7 +114,7 @@ class BoundedCall<T> extends Stop implements StopListener {
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it came
       made = Promise.reject(error);
     }
-    if (this.stopped) this.givenUp?.(made);
+    if (this.stopped) this.caller?.onGivenUp(made);
     else this.#made = made;
     made.then(
       (value) => {
@@ -126,7 +131,7 @@ class BoundedCall<T> extends Stop implements StopListener {
   onStop(reason: Error): void {
     const made = this.#made;
     this.#finish();
-    if (made !== undefined) this.givenUp?.(made);
+    if (made !== undefined) this.caller?.onGivenUp(made);
     this.stop(reason);
     this.reject(reason);
   }

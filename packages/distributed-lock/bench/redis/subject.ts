@@ -65,7 +65,7 @@ function scriptsAlone(): Subject {
     async acquire(key) {
       const name = lockKey('alone:', key);
       const owner = `abcdefghijklmnopqrstuv-${String(owners++)}`;
-      if (Number(await client.evalsha(scripts.claim.digest, 1, name, owner, LEASE_MS, '', 'e')) <= 0)
+      if (Number(await client.evalsha(scripts.claim.digest, 1, name, owner, LEASE_MS, 'none')) <= 0)
         throw new Error(`${key} is taken`);
       return () => client.evalsha(scripts.release.digest, 1, name, owner);
     },

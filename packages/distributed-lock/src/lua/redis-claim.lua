@@ -1,6 +1,6 @@
--- ARGV: owner, leaseMs, inbox ('': does not wait), mode; of a semaphore also permits, total
+-- ARGV: owner, leaseMs, inbox (none or '': does not wait), mode (none: e), of a semaphore permits and total
 -- Returns the fence of the grant, 0 for busy, -1 for waiting.
-local owner, leaseMs, inbox, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local owner, leaseMs, inbox, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3] or '', ARGV[4] or 'e'
 local permits, total = tonumber(ARGV[5] or 1), tonumber(ARGV[6] or 1)
 
 local free = #holders == 0 and not changed

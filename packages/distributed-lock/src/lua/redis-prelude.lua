@@ -1,10 +1,11 @@
 -- What every operation begins with. One lock is one hash, so that it moves, ends and is named in a call as a whole:
 --
--- s         msgpack fence, endHour: nobody has it;
---           fence, endHour, owner, mode, permits, untilUs, leaseMs: one holder that has this fence, and no queue;
---           or { fence, endHour, head, tail, holders }, a holder being { owner, mode, permits, fence, untilUs, upgrade,
---           leaseMs }: mode is e, s or p; upgrade is the inbox of one that waits to become exclusive, or false.
---           The short ways of claim and release read and write the first two without a table.
+-- s         what is stored of its state, by its first byte:
+--           1  fence, endHour: nobody has it
+--           2  fence, endHour, untilUs, leaseMs, permits, mode, owner: one holder that has this fence, and no queue
+--              otherwise msgpack { fence, endHour, head, tail, holders }, a holder being { owner, mode, permits, fence,
+--              untilUs, upgrade, leaseMs }: upgrade is the inbox of one that waits to become exclusive, or false
+--           mode is e, s or p. The short ways of claim and release read and write the first two without a table.
 -- p<place>  the owner at a place of the queue, from head to tail; places of those that left are empty
 -- w<owner>  msgpack { mode, permits, total, leaseMs, untilUs, inbox, place } of one that waits
 --
@@ -25,13 +26,14 @@ local now = clock[1] * 1000000 + clock[2]
 local fence, endHour, head, tail, holders = 0, 0, 1, 0, {}
 do
   local stored = redis.call('HGET', lock, 's')
-  if stored then
-    local first, ends, owner, mode, permits, untilUs, leaseMs = cmsgpack.unpack(stored)
-    if type(first) == 'table' then
-      fence, endHour, head, tail, holders = unpack(first)
-    else
-      fence, endHour = first, ends
-      if owner then holders[1] = { owner, mode, permits, fence, untilUs, false, leaseMs } end
+  local kind = stored and string.byte(stored)
+  if kind and kind > 2 then
+    fence, endHour, head, tail, holders = unpack(cmsgpack.unpack(stored))
+  elseif kind then
+    kind, fence, endHour = struct.unpack('<BdI4', stored)
+    if kind == 2 then
+      local untilUs, leaseMs, permits, mode = struct.unpack('<dddc1', stored, 14)
+      holders[1] = { string.sub(stored, 39), mode, permits, fence, untilUs, false, leaseMs }
     end
   end
 end
@@ -52,9 +54,9 @@ local function save()
   local sole = holders[1]
   local packed
   if head > tail and not sole then
-    packed = cmsgpack.pack(fence, endHour)
+    packed = struct.pack('<BdI4', 1, fence, endHour)
   elseif head > tail and #holders == 1 and sole[4] == fence and not sole[6] then
-    packed = cmsgpack.pack(fence, endHour, sole[1], sole[2], sole[3], sole[5], sole[7])
+    packed = struct.pack('<BdI4dddc1', 2, fence, endHour, sole[5], sole[7], sole[3], sole[2]) .. sole[1]
   else
     packed = cmsgpack.pack({ fence, endHour, head, tail, holders })
   end

@@ -2,11 +2,8 @@
 -- nobody else had the lock either; who releases knows by the own clock whether it was in time.
 do
   local stored = redis.call('HGET', KEYS[1], 's')
-  if stored then
-    local fence, endHour, owner = cmsgpack.unpack(stored)
-    if owner == ARGV[1] then
-      redis.call('HSET', KEYS[1], 's', cmsgpack.pack(fence, endHour))
-      return 1
-    end
+  if stored and string.byte(stored) == 2 and string.sub(stored, 39) == ARGV[1] then
+    redis.call('HSET', KEYS[1], 's', '\001' .. string.sub(stored, 2, 13))
+    return 1
   end
 end

@@ -52,10 +52,14 @@ export class Inbox {
     this.#subscribed = false;
   }
 
+  /** Whether something may be said before it is known who waits. Most processes never have anybody who does. */
+  get open(): boolean {
+    return this.#subscriber !== undefined;
+  }
+
   /** Somebody is about to claim, and may wait: what is said to it can arrive before the answer. */
   expect(owner: string, watched: Watched): void {
-    // Without a connection nothing is heard that could be for it; most processes never have one.
-    if (this.#subscriber !== undefined) this.#watches.set(owner, watched);
+    this.#watches.set(owner, watched);
   }
 
   /** Somebody waits. If nothing was heard until now, it is told to ask again as soon as it is. */

@@ -25,7 +25,7 @@ export class RedlockNode {
   }
 
   claim({ key, owner, mode, leaseMs }: ClaimRequest, timeoutMs: number): Promise<NodeAnswer> {
-    const args = [owner, leaseMs, '', mode === 'shared' ? 's' : 'e'];
+    const args = mode === 'shared' ? [owner, leaseMs, '', 's'] : [owner, leaseMs];
     return this.#run(scripts.claim, key, args, timeoutMs, (answer) => (Number(answer) > 0 ? 'yes' : 'no'));
   }
 
