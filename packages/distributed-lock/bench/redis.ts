@@ -4,8 +4,8 @@
  * scripts of `/redis` alone, by EVALSHA: what a fence and a queue cost whoever calls them.
  *
  * Acquire and release in sequence and on 64 keys at once; CPU of the subject's process for one pair; and the hand-over
- * of one lock to 32 waiters that hold it for 5 ms each. One private server, one run, each subject in a process of its own, all
- * in each round; ratios are medians of the ratios within a round. `--quick` for a look.
+ * of one lock to 32 waiters that hold it for 5 ms each. One private server, one run, each subject in a process of its
+ * own, all in each round; ratios are medians of the ratios within a round. `--quick` for a look.
  */
 import { isolated } from '@quorate/testing';
 import { ask, endScripts, median, ratio, runScript } from '@quorate/testing/bench';

@@ -79,7 +79,8 @@ const MODES: Readonly<Record<string, LockMode>> = { e: 'exclusive', s: 'shared',
  *
  * The fence is `max(the last one + 1, the server's time in microseconds)`. So it goes on rising after a loss of the data
  * (FLUSHALL, a restart without persistence, a failover), as long as the clock that it goes on with is not behind: that is
- * why it is called volatile. It is kept for a day after the last lease, or two; what else there is of a lock goes when it is free.
+ * why it is called volatile. It is kept for a day after the last lease, or two; what else there is of a lock goes when it
+ * is free.
  *
  * An operation costs what the number of holders of its key does, however many claims wait.
  *

@@ -27,10 +27,7 @@ export const scripts = Object.freeze({
   inspect: script('redis-inspect'),
 });
 
-/**
- * Names the key of a lock, whatever is in its name. A cluster places it by the lock's name, which `{` or `}` in it would
- * make a part of.
- */
+/** Names the key of a lock. A cluster places it by the whole name of the lock, which a brace in it would cut short. */
 export function lockKey(prefix: string, key: string): string {
   return `${prefix}{${UNSAFE.test(key) ? key.replaceAll(/[%{}]/g, encodeURIComponent) : key}}`;
 }
