@@ -79,12 +79,14 @@ export class SessionLocks implements LockBackend {
 
   async claim({ key, owner, mode, leaseMs }: ClaimRequest, { watch }: ClaimCall): Promise<ClaimResult> {
     this.#assertOpen(key);
-    const place = this.#placeOf(key);
+    let place = this.#placeOf(key);
     let entry = find(place, key, owner);
     if (entry !== undefined && entry.releasing === undefined) {
       entry.watch = watch;
       await entry.claiming;
       await this.#ask(key, PING);
+      // One that nobody had meanwhile may have been forgotten.
+      place = this.#placeOf(key);
       entry = find(place, key, owner);
     }
     entry ??= this.#begin(place, key, owner, mode === 'shared', watch);

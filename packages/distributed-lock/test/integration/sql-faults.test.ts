@@ -210,6 +210,23 @@ describe('session locks', () => {
     await two.end();
   });
 
+  test('exclude this process too, however many other keys came and went meanwhile', async () => {
+    const locks = locksOver(postgres.sessionLockBackend(pg.db));
+    const kept = await locks.acquire('kept');
+    for (let round = 0; round < 5; round++) {
+      const keys = Array.from({ length: 500 }, (_, at) => `came and went/${String(round)}/${String(at)}`);
+      await Promise.all(keys.map((key) => locks.using(key, () => undefined)));
+      expect(await locks.tryAcquire('kept')).toBeUndefined();
+    }
+    expect(await kept.release()).toBe('released');
+    expect(await (await locks.acquire('kept')).release()).toBe('released');
+    const { rows } = await pg.db.query(
+      `select 1 from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+    );
+    expect(rows).toEqual([]);
+    await locks.close();
+  });
+
   test('need a pool', async () => {
     const single = pgClient(onPostgres.url, 1);
     const locks = locksOver(postgres.sessionLockBackend(single.db), { attempts: 1, leaseMs: 60_000 });
