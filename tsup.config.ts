@@ -27,6 +27,10 @@ export default defineConfig({
       paths: Object.fromEntries(sources.map(([name, source]) => [name, [source]])),
     },
   },
+  esbuildOptions(options) {
+    // Node 20 has them. Without this a literal with \p{…} becomes a `new RegExp` wherever it is used.
+    options.supported = { 'regexp-unicode-property-escapes': true };
+  },
   sourcemap: true,
   clean: true,
   removeNodeProtocol: false,

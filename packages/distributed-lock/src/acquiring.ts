@@ -246,6 +246,7 @@ export class Acquisition implements StopListener, Caller<ConvertResult> {
     let unbrokenSinceMs = this.#askedAtMs;
     let granted: Granted | undefined;
     try {
+      // Not `stop`: the compiler would hold that it never stops after this.
       if (this.#stop.stopped) throw stop.reason;
       for (let sentAtMs = this.#askedAtMs; ; sentAtMs = runtime.monotonic()) {
         let result: ConvertResult;

@@ -1,6 +1,7 @@
 // Written by `npm run embed` from src/lua/. Edit those files.
 export const lua = {
-  'redis-claim-free': `-- The short way of a claim: nobody has the lock, so nobody waits either. What else there is needs the rest.
+  'redis-claim-free': `-- The short way of a claim: nobody has the lock, so nobody waits either. What else there is needs the rest. It comes before
+-- the prelude, whose FENCE_US, HOUR_US and SLACK_HOURS its numbers are.
 do
   local stored = redis.call('HGET', KEYS[1], 's')
   local kind, fence, endHour = 1, 0, 0

@@ -59,8 +59,9 @@ export class PinnedSession {
   #pending: Pending[] = [];
   #running = false;
   #closed = false;
-  /** When the statement under way was sent. */
-  #sentAtMs: number | undefined;
+  /** Where a statement is under way, and since when. */
+  #under: Open | undefined;
+  #sentAtMs = 0;
   #timer: Timer | undefined;
 
   constructor(
@@ -91,6 +92,7 @@ export class PinnedSession {
   async close(clean: boolean): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#timer = undefined;
     const open = this.#open;
     this.#open = undefined;
     if (open === undefined) return;
@@ -122,36 +124,37 @@ export class PinnedSession {
     const open = (this.#open ??= this.#pin());
     try {
       const connection = open.connection ?? (await open.ready);
-      this.#watch();
+      this.#watch(open);
       const results = await bounded(this.#runtime, Number.POSITIVE_INFINITY, open.lost, 'the session', () =>
         this.#dialect.perform(connection, this.#token, operations),
       );
-      this.#sentAtMs = undefined;
       if (results.length !== operations.length || results.includes(undefined)) throw pooledError();
       let at = 0;
       for (const { operation, resolve } of taken)
         resolve(operation.kind === 'ping' ? 1 : (results[at++] ?? 0));
     } catch (error) {
-      this.#sentAtMs = undefined;
       // A session lock outlives the statement that failed after it was taken: only the end of the session is sure.
       open.end(error);
       this.#lose(open, error);
       for (const { reject } of taken) reject(error);
+    } finally {
+      this.#under = undefined;
     }
   }
 
   /** Gives the session up when a statement is not answered. One timer for all of them: most are answered at once. */
-  #watch(): void {
+  #watch(open: Open): void {
+    this.#under = open;
     this.#sentAtMs = this.#runtime.monotonic();
     this.#timer ??= this.#runtime.setTimer(UNANSWERED_MS, this.#look);
   }
 
   readonly #look = (): void => {
     this.#timer = undefined;
-    if (this.#sentAtMs === undefined) return;
+    if (this.#under === undefined) return;
     const leftMs = this.#sentAtMs + UNANSWERED_MS - this.#runtime.monotonic();
     if (leftMs > 0) this.#timer = this.#runtime.setTimer(leftMs, this.#look);
-    else this.#open?.lost.stop(new DeadlineError(UNANSWERED_MS, 'the session'));
+    else this.#under.lost.stop(new DeadlineError(UNANSWERED_MS, 'the session'));
   };
 
   #pin(): Open {

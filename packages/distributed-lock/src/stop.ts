@@ -67,8 +67,8 @@ export interface Caller<T> {
 
 /**
  * One call, given up after `limitMs` with `DeadlineError`, or when `outer` stops, with its reason. The stop that `make`
- * gets says so to whoever makes the call; what it comes to afterwards is ignored. `caller` is told of a call that is still
- * under way then.
+ * gets says so to whoever makes the call; what it comes to afterwards is ignored. `caller` is told of a call that is
+ * still under way then.
  */
 export function bounded<T>(
   runtime: Runtime,
